@@ -1,0 +1,1 @@
+"""The typed catalog: WHAT runs. Depends on no other package of this repository."""
