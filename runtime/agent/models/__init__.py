@@ -1,0 +1,1 @@
+"""What answers an agent's prompt: Claude, or the offline model of development and tests."""
