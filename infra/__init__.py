@@ -1,0 +1,1 @@
+"""Where the platform runs. Depends on catalog; never on runtime or cli."""
