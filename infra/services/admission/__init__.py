@@ -1,0 +1,1 @@
+"""What the API server itself refuses in namespaces of ours: ValidatingAdmissionPolicies, evaluated in the server."""

@@ -1,0 +1,198 @@
+"""Owns control in the cluster: a migration Job that runs before it, Deployment, Service, autoscaler, budget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+import pulumi
+from pulumi import ResourceOptions
+
+from catalog.contract import CONTROL_PORT, PORT_NAME, Env
+from infra import kubernetes, pods
+from infra.naming import NAMESPACE, labels
+from infra.pods import Manifest
+from infra.services.base import Base
+from infra.settings import PlatformSpec
+from infra.workloads.manifests import (
+    CONSUL_MOUNT,
+    USER_ID,
+    VAULT_TOKEN_MOUNT,
+    advertised_address,
+    consul_environment,
+    consul_volume,
+    vault_environment,
+    vault_volume,
+)
+
+NAME = "control"
+ROLE = "control"
+KEYS_MOUNT = "/etc/control"
+
+
+@dataclass(frozen=True)
+class ControlArgs:
+    """What control is made of."""
+
+    spec: PlatformSpec
+    base: Base
+    vault: Any = None
+    """Vault's URL; None: DATABASE_URL holds the password."""
+    consul: Any = None
+    """Consul's URL; None: no discovery and no dynamic settings."""
+
+
+class Control(pulumi.ComponentResource):
+    """The control plane's processes; the database is migrated before a new version starts."""
+
+    def __init__(self, name: str, args: ControlArgs, *, opts: ResourceOptions | None = None) -> None:
+        super().__init__("platform:services:Control", name, {}, opts)
+        process = ControlProcess(
+            args.spec.images.runtime,
+            args.base.control_secret,
+            args.base.stores_secret,
+            args.spec.fleet.log_level,
+            args.spec.images.pull_secret,
+            args.vault,
+            args.consul,
+        )
+        migration = kubernetes.apply(
+            migration_job(process), name=f"{name}-migration", opts=ResourceOptions(parent=self)
+        )
+        after = ResourceOptions(parent=self, depends_on=[migration])
+        # On the path of every request: never fewer than two, three in production.
+        fewest = 3 if args.spec.environment == "prod" else 2
+        objects = (
+            deployment(process),
+            pods.cluster_ip(_metadata(NAME), NAME, PORT_NAME, CONTROL_PORT),
+            pods.autoscaler(_metadata("control-hpa"), NAME, fewest, 10, {"cpu": 60}),
+            pods.disruption_budget(_metadata(NAME), NAME),
+        )
+        for manifest in objects:
+            kubernetes.apply(manifest, name=f"{name}-{manifest['kind'].lower()}", opts=after)
+        self.register_outputs({})
+
+
+@dataclass(frozen=True)
+class ControlProcess:
+    """What control's containers are configured with; names may be Pulumi outputs."""
+
+    image: str
+    control_secret: Any
+    stores_secret: Any
+    log_level: str
+    pull_secret: str = ""
+    vault: Any = None
+    consul: Any = None
+
+
+def migration_job(process: ControlProcess) -> Manifest:
+    """A Job that brings the database to the image's version. Named by the image, so that a new image runs anew."""
+    version = sha256(process.image.encode()).hexdigest()[:10]
+    pod = _pod(process, ["migrate"], probes=False)
+    pod["restartPolicy"] = "OnFailure"
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": _metadata(f"control-migration-{version}"),
+        "spec": {
+            "backoffLimit": 6,
+            "activeDeadlineSeconds": 900,
+            "template": {"metadata": {"labels": {**labels("control-migration", "control"), "role": ROLE}}, "spec": pod},
+        },
+    }
+
+
+def deployment(process: ControlProcess) -> Manifest:
+    """Control's Deployment; its autoscaler owns the number of replicas."""
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": _metadata(NAME),
+        "spec": {
+            "revisionHistoryLimit": 2,
+            "selector": {"matchLabels": {"app": NAME}},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+            "template": {
+                "metadata": {"labels": {**labels(NAME, "control"), "role": ROLE}},
+                "spec": _pod(process, ["control"], probes=True),
+            },
+        },
+    }
+
+
+def _pod(process: ControlProcess, arguments: list[str], *, probes: bool) -> Manifest:
+    container: Manifest = {
+        "name": NAME,
+        "image": process.image,
+        "args": arguments,
+        "ports": [{"name": PORT_NAME, "containerPort": CONTROL_PORT, "protocol": "TCP"}],
+        "env": _environment(process),
+        "resources": pods.resources("250m", "1", "256Mi", "512Mi"),
+        "securityContext": pods.container_security(),
+        "volumeMounts": [pods.mount("keys", KEYS_MOUNT, read_only=True), pods.mount("tmp", "/tmp")],
+    }
+    if probes:
+        container |= {
+            "startupProbe": pods.http_probe("/health", PORT_NAME, period=2, failures=30),
+            "livenessProbe": pods.http_probe("/health", PORT_NAME, period=10, failures=3),
+            "readinessProbe": pods.http_probe("/ready", PORT_NAME, period=5, failures=2),
+            "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
+        }
+    pod: Manifest = {
+        "serviceAccountName": NAME,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": 60,
+        "priorityClassName": "ai-agents-platform",
+        "securityContext": pods.pod_security(USER_ID),
+        "topologySpreadConstraints": pods.spread(NAME),
+        "containers": [container],
+        "volumes": [
+            {
+                "name": "keys",
+                "secret": {
+                    "secretName": process.control_secret,
+                    "items": [{"key": key, "path": key} for key in ("signing.pem", "pepper")],
+                },
+            },
+            {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
+        ],
+    }
+    if process.vault is not None:
+        pod["volumes"].append(vault_volume())
+        container["volumeMounts"].append(pods.mount("vault-token", VAULT_TOKEN_MOUNT, read_only=True))
+    if process.consul is not None:
+        pod["volumes"].append(consul_volume(ROLE))
+        container["volumeMounts"].append(pods.mount("consul", CONSUL_MOUNT, read_only=True))
+    if process.pull_secret:
+        pod["imagePullSecrets"] = [{"name": process.pull_secret}]
+    return pod
+
+
+def _environment(process: ControlProcess) -> list[Manifest]:
+    values: Manifest = {
+        Env.HOST: "0.0.0.0",
+        Env.PORT: str(CONTROL_PORT),
+        Env.SERVICE_NAME: NAME,
+        Env.LOG_LEVEL: process.log_level,
+        Env.DRAIN_SECONDS: "5",
+        Env.SIGNING_KEYS: f"{KEYS_MOUNT}/signing.pem",
+        Env.API_KEY_PEPPER: f"{KEYS_MOUNT}/pepper",
+    }
+    if process.vault is not None:
+        values |= vault_environment(process.vault, ROLE)
+    if process.consul is not None:
+        values |= consul_environment(process.consul)
+    secrets = [pods.env_secret(name, process.stores_secret) for name in (Env.REDIS_STATE_URL, Env.REDIS_CACHE_URL)]
+    return [
+        *(pods.env_value(name, value) for name, value in values.items()),
+        pods.env_secret(Env.DATABASE_URL, process.control_secret),
+        *secrets,
+        *([advertised_address()] if process.consul is not None else []),
+    ]
+
+
+def _metadata(name: str) -> Manifest:
+    return {"name": name, "namespace": NAMESPACE, "labels": labels(NAME, "control")}
