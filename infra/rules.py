@@ -248,6 +248,12 @@ def _production(spec: PlatformSpec) -> Iterator[Problem]:
         yield "deletionProtection", "prod keeps deletion protection; remove the key"
     if not spec.components.backup and spec.builds("foundation"):
         yield "components.backup", "prod keeps backups; remove the key"
+    if spec.cloud == "existing" and spec.components.vault:
+        yield (
+            "components.vault",
+            "without a cloud's key Vault is development grade (its unseal keys lie in a Secret); say false and give "
+            "the agents their key by the Secret agent-secrets",
+        )
 
 
 def _alerts(spec: PlatformSpec) -> Iterator[Problem]:

@@ -117,6 +117,16 @@ def test_a_cluster_you_have_has_no_managed_data() -> None:
     assert "managed needs a cloud" in problems({**EXISTING, "data": "managed"})["data"]
 
 
+def test_a_cluster_you_have_runs_no_development_grade_vault_in_production() -> None:
+    external = {
+        "data": "external",
+        "database": {"host": "db", "password": "x"},
+        "cache": {"host": "c", "password": "y"},
+    }
+    refused = problems({**EXISTING, **external, "environment": "prod"})
+    assert "development grade" in refused["components.vault"]
+
+
 def test_azure_needs_its_tenant() -> None:
     assert "Entra tenant id" in problems({**AZURE, "tenant": ""})["tenant"]
 
