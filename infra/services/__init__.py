@@ -42,27 +42,27 @@ def services(
             opts=options,
         )
     after = ResourceOptions(parent=layer, provider=provider, depends_on=[admission, base])
-    stores: list[pulumi.Resource] = []
+    before: list[pulumi.Resource] = []
     if spec.components.mesh == "istio":
-        stores.append(Mesh("services-mesh", MeshArgs(spec), opts=after))
+        before.append(Mesh("services-mesh", MeshArgs(spec), opts=after))
     vault = consul = None
     if spec.components.vault:
         vault = Vault("services-vault", VaultArgs(spec, place, foundation), opts=after)
-        stores.append(vault)
+        before.append(vault)
     if spec.components.consul:
         consul = Consul("services-consul", ConsulArgs(spec, place), opts=after)
-        stores.append(consul)
+        before.append(consul)
     control = Control(
         "services-control",
         ControlArgs(spec, base, vault.ready if vault else None, consul.ready if consul else None),
-        opts=ResourceOptions.merge(after, ResourceOptions(depends_on=stores)),
+        opts=ResourceOptions.merge(after, ResourceOptions(depends_on=before)),
     )
     manager = None
     if spec.components.certificates:
         manager = CertificateManager(
             "services-certificates", CertificateManagerArgs(spec, place, foundation), opts=after
         )
-        stores.append(manager)
+        before.append(manager)
     gateway = Gateway(
         "services-gateway",
         GatewayArgs(
@@ -71,7 +71,7 @@ def services(
             manager.client_id if manager else None,
             manager.release if manager else None,
         ),
-        opts=ResourceOptions.merge(after, ResourceOptions(depends_on=[control, *stores])),
+        opts=ResourceOptions.merge(after, ResourceOptions(depends_on=[control, *before])),
     )
     if spec.cloud != "existing":
         Exposure(
@@ -83,7 +83,7 @@ def services(
         Monitoring(
             "services-monitoring",
             MonitoringArgs(spec, foundation, base.stores_secret),
-            opts=ResourceOptions.merge(after, ResourceOptions(depends_on=stores)),
+            opts=ResourceOptions.merge(after, ResourceOptions(depends_on=before)),
         )
     return Services(
         vault_address=vault.ready if vault else "",

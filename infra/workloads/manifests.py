@@ -27,7 +27,7 @@ VAULT_TOKEN_MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 CONSUL_MOUNT = "/etc/consul"
 CONSUL_CA_MAP = "consul-ca"
 """ConfigMap with Consul's authority, key ca.crt."""
-USER_ID = 65532
+USER_ID = 10001
 """The image's non-root user (runtime/Dockerfile)."""
 
 ROLE_LABEL = "role"

@@ -159,6 +159,11 @@ def test_no_secret_is_plain_text_in_any_environment(registry: Registry) -> None:
                 assert "secretKeyRef" in variable["valueFrom"], variable
 
 
+def test_pods_run_as_the_images_own_user() -> None:
+    dockerfile = Path(__file__).resolve().parents[3] / "runtime" / "Dockerfile"
+    assert f"\nUSER {manifests.USER_ID}:{manifests.USER_ID}\n" in dockerfile.read_text("utf-8")
+
+
 def test_names_are_unique_and_fit_kubernetes(registry: Registry) -> None:
     seen = set()
     for manifest in everything(registry):
