@@ -77,6 +77,17 @@ def spread(app: str) -> list[Manifest]:
     ]
 
 
+def deployment(metadata: Manifest, app: str, template: Manifest, **spec: Any) -> Manifest:
+    """A Deployment that never goes below what runs while it rolls; ``spec`` adds to its spec.
+
+    ``replicas`` is left out: an autoscaler owns it, and both would fight (pulumi-kubernetes#2491).
+    """
+    rolling = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+    selector = {"matchLabels": {"app": app}}
+    body = {"revisionHistoryLimit": 2, "selector": selector, "strategy": rolling, "template": template, **spec}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": body}
+
+
 def cluster_ip(metadata: Manifest, app: str, name: str, port: int) -> Manifest:
     """A Service inside the cluster: one named port to the pods labelled ``app``."""
     ports = [{"name": name, "port": port, "targetPort": name, "protocol": "TCP"}]

@@ -106,20 +106,11 @@ def migration_job(process: ControlProcess) -> Manifest:
 
 def deployment(process: ControlProcess) -> Manifest:
     """Control's Deployment; its autoscaler owns the number of replicas."""
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": _metadata(NAME),
-        "spec": {
-            "revisionHistoryLimit": 2,
-            "selector": {"matchLabels": {"app": NAME}},
-            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
-            "template": {
-                "metadata": {"labels": {**labels(NAME, "control"), "role": ROLE}},
-                "spec": _pod(process, ["control"], probes=True),
-            },
-        },
+    template = {
+        "metadata": {"labels": {**labels(NAME, "control"), "role": ROLE}},
+        "spec": _pod(process, ["control"], probes=True),
     }
+    return pods.deployment(_metadata(NAME), NAME, template)
 
 
 def _pod(process: ControlProcess, arguments: list[str], *, probes: bool) -> Manifest:

@@ -253,17 +253,8 @@ def deployment(spec: PlatformSpec, configuration: str) -> Manifest:
     }
     # Where requests to an agent's versions are split.
     sidecar = SIDECAR if spec.components.mesh == "istio" else {}
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": _metadata(NAME),
-        "spec": {
-            "revisionHistoryLimit": 2,
-            "selector": {"matchLabels": {"app": NAME}},
-            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
-            "template": {"metadata": {"labels": {**labels(NAME, "gateway"), "role": ROLE, **sidecar}}, "spec": pod},
-        },
-    }
+    template = {"metadata": {"labels": {**labels(NAME, "gateway"), "role": ROLE, **sidecar}}, "spec": pod}
+    return pods.deployment(_metadata(NAME), NAME, template)
 
 
 def service(spec: PlatformSpec) -> Manifest:

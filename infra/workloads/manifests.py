@@ -136,21 +136,11 @@ def workload(process: Process, runtime: RuntimeArgs) -> tuple[Manifest, ...]:
 def deployment(process: Process, runtime: RuntimeArgs) -> Manifest:
     """The Deployment of a process."""
     pod_labels = {**labels(process.name, "agent"), ROLE_LABEL: AGENT_ROLE, **process.pod_labels}
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": _metadata(process.name),
-        "spec": {
-            "revisionHistoryLimit": 2,
-            "progressDeadlineSeconds": 300,
-            "selector": {"matchLabels": {"app": process.name}},
-            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
-            "template": {
-                "metadata": {"labels": pod_labels, "annotations": {"ai-agents/catalog-digest": process.digest}},
-                "spec": _pod(process, runtime),
-            },
-        },
+    template = {
+        "metadata": {"labels": pod_labels, "annotations": {"ai-agents/catalog-digest": process.digest}},
+        "spec": _pod(process, runtime),
     }
+    return pods.deployment(_metadata(process.name), process.name, template, progressDeadlineSeconds=300)
 
 
 def _pod(process: Process, runtime: RuntimeArgs) -> Manifest:
