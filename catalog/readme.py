@@ -89,7 +89,7 @@ def _configuration(agent: AgentSpec) -> str:
         "Replicas where it runs dedicated": f"{scaling.min_replicas} to {scaling.max_replicas} at {scaling.cpu_percent}% CPU",
         "Resources where it runs dedicated": f"{resources.cpu_request} to {resources.cpu_limit} CPU, {resources.memory_request} to {resources.memory_limit} memory",
         "Executions at once in one process": scaling.concurrency,
-        "Rollout": agent.rollout.strategy,
+        "Rollout": agent.rollout.strategy if agent.rollout else "as its fleet",
     }
     lines = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
     return f"## Configuration\n\n| Setting | Value |\n|---|---|\n{lines}"

@@ -17,7 +17,8 @@ import orjson
 import yaml_rs
 from pydantic import ValidationError
 
-from catalog.schema import AgentSpec, DomainSpec, PoolName, PoolSpec
+from catalog.schema import AgentSpec, DomainSpec, PoolSpec
+from catalog.values import PoolName
 
 POOLS_FOLDER = Path(__file__).parent / "pools"
 """The catalog that ships with the platform."""
@@ -120,7 +121,7 @@ class Registry:
     def digest(self, agents: Iterable[AgentSpec] | None = None) -> str:
         """SHA-256 (64 hexadecimal digits) of the given agents' content, of all by default; order does not matter."""
         chosen = self.agents if agents is None else agents
-        return hashlib.sha256("\n".join(sorted(self.agent_digest(agent.id) for agent in chosen)).encode()).hexdigest()
+        return _combined(self.agent_digest(agent.id) for agent in chosen)
 
     def agent_digest(self, agent_id: str) -> str:
         """SHA-256 (64 hexadecimal digits) of one agent's whole content. Raises UnknownAgentError."""
@@ -147,8 +148,21 @@ class Registry:
 
 
 def dump_agent(agent: AgentSpec) -> bytes:
-    """One agent as canonical JSON (sorted keys, defaults left out): what digests and ConfigMaps are made of."""
-    return orjson.dumps(agent.model_dump(mode="json", exclude_defaults=True), option=orjson.OPT_SORT_KEYS)
+    """One agent as canonical JSON (sorted keys, defaults left out): what digests and ConfigMaps are made of.
+
+    Without its rollout: trying a new version beside it changes nothing about the one that serves.
+    """
+    content = agent.model_dump(mode="json", exclude_defaults=True, exclude={"rollout"})
+    return orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
+
+
+def digest_of(agents: Iterable[AgentSpec]) -> str:
+    """SHA-256 (64 hexadecimal digits) of agents' content as given, in the catalog or not; order does not matter."""
+    return _combined(content_digest(agent) for agent in agents)
+
+
+def _combined(digests: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest()
 
 
 def content_digest(agent: AgentSpec) -> str:
@@ -165,8 +179,24 @@ def load(folder: Path = POOLS_FOLDER, pool: PoolName | None = None) -> Registry:
     """
     if not folder.is_dir():
         raise CatalogError([Problem(str(folder), "", "", "no such folder")])
-    pool_files = sorted(folder.glob(f"*/{POOL_FILE}"))
-    return _load_repository(folder, pool) if pool_files else _load_mounted(folder)
+    if any(folder.glob(f"*/{POOL_FILE}")):
+        return _load_repository(folder, pool)
+    mounted, problems = _load_mounted(folder)
+    if problems:
+        raise CatalogError(problems)
+    return mounted
+
+
+def load_readable(folder: Path = POOLS_FOLDER, pool: PoolName | None = None) -> tuple[Registry, tuple[Problem, ...]]:
+    """As ``load``, but in the mounted form without the agents that cannot be loaded; their problems beside it.
+
+    For a process that serves many agents; who reviews a change loads strictly. Each problem names its agent.
+    Raises CatalogError where there is nothing to load.
+    """
+    if folder.is_dir() and not any(folder.glob(f"*/{POOL_FILE}")):
+        mounted, problems = _load_mounted(folder)
+        return mounted, tuple(problems)
+    return load(folder, pool), ()
 
 
 def _load_repository(folder: Path, only: PoolName | None) -> Registry:
@@ -200,13 +230,14 @@ def _load_repository(folder: Path, only: PoolName | None) -> Registry:
                 Problem(f"{pool}/{POOL_FILE}", "", "", "missing; it states the pool's title and description")
             )
     problems += _duplicates(agents, files)
+    problems += _misplaced_rollouts(pools, agents)
     if problems:
         raise CatalogError(problems)
     agents.sort(key=lambda agent: (_pool_order(agent.pool), agent.number))
     return Registry(pools, domains, tuple(agents))
 
 
-def _load_mounted(folder: Path) -> Registry:
+def _load_mounted(folder: Path) -> tuple[Registry, list[Problem]]:
     problems: list[Problem] = []
     agents: dict[str, AgentSpec] = {}
     # A ConfigMap volume keeps its data behind a hidden `..data` link; the visible names are the files.
@@ -223,17 +254,20 @@ def _load_mounted(folder: Path) -> Registry:
             problems += [
                 Problem(file, path.stem, _field(e["loc"]), _message(e)) for e in error.errors(include_url=False)
             ]
+        except Exception as error:
+            # Whatever one file does to its reader is that file's problem, and named like the others.
+            problems.append(Problem(file, path.stem, "", f"cannot be read ({type(error).__name__}: {error})"))
     if not agents and not problems:
-        problems.append(Problem(str(folder), "", "", "holds neither <pool>/pool.yaml nor <agent id>.json files"))
-    if problems:
-        raise CatalogError(problems)
+        raise CatalogError(
+            [Problem(str(folder), "", "", "holds neither <pool>/pool.yaml nor <agent id>.json files")]
+        )
     ordered = sorted(agents.values(), key=lambda agent: (_pool_order(agent.pool), agent.number))
     pools = {
         name: PoolSpec(name=name, title=name.title(), description=f"Agents of the {name} pool.")
         for name in get_args(PoolName)
         if any(a.pool == name for a in ordered)
     }
-    return Registry(pools, {}, tuple(ordered))
+    return Registry(pools, {}, tuple(ordered)), problems
 
 
 def _pool_order(name: str) -> int:
@@ -316,6 +350,37 @@ def _duplicates(agents: list[AgentSpec], files: Mapping[str, str]) -> Iterator[P
                     key[0],
                     f"the same {key[0]} as {other.id}{where}; it must be unique{' within the pool' if key[0] == 'number' else ''}",
                 )
+
+
+def _misplaced_rollouts(pools: Mapping[str, PoolSpec], agents: list[AgentSpec]) -> Iterator[Problem]:
+    """Changes of a pool's rollout that have no agent to change, or whose agent is rolled out by itself."""
+    for name, pool in pools.items():
+        changes = pool.rollout.other if pool.rollout else None
+        if changes is None:
+            continue
+        members = {agent.id: agent for agent in agents if agent.pool == name}
+        apart = [agent.id for agent in members.values() if agent.rollout and agent.rollout.other]
+        if apart:
+            yield Problem(
+                f"{name}/{POOL_FILE}",
+                "",
+                "rollout",
+                f"the pool and its agent {apart[0]} have two versions at once: finish or abort one of them",
+            )
+        for agent_id, change in (changes.agents or {}).items():
+            agent = members.get(agent_id)
+            problem = ""
+            if agent is None:
+                problem = f"no agent of that id in the pool {name}"
+            elif agent.isolation == "dedicated":
+                problem = "runs dedicated, so a rollout of the pool does not reach it: give it a rollout of its own"
+            else:
+                try:
+                    agent.changed(change)
+                except ValidationError as error:
+                    problem = "; ".join(_message(each) for each in error.errors(include_url=False))
+            if problem:
+                yield Problem(f"{name}/{POOL_FILE}", agent_id, "rollout.agents", problem)
 
 
 def _field(location: tuple[int | str, ...]) -> str:

@@ -71,7 +71,7 @@ def show(agent: AgentId, as_json: Json = False) -> None:
     print(f"{spec.name} ({spec.id})\n{spec.description}\n")
     print(f"pool {spec.pool} · domain {spec.domain} · owner {spec.owner} · tags {', '.join(spec.tags)}")
     print(
-        f"{spec.isolation} · rollout {spec.rollout.strategy} · model {spec.model.model or 'the fleet’s'} · digest {described['digest'][:12]}\n"
+        f"{spec.isolation} · rollout {spec.rollout.strategy if spec.rollout else 'as its fleet'} · model {spec.model.model or 'the fleet’s'} · digest {described['digest'][:12]}\n"
     )
     print_table(
         ("INPUT", "WHAT", "DEFAULT", "EXAMPLE"),

@@ -25,6 +25,9 @@ SUPPORTED_VERSIONS = ("1.35", "1.36", "1.37")
 AGENTS_PER_STACK = 200
 """Most dedicated agents of one stack: `up` grows quadratically in resources, 200 agents are about 800 (DESIGN, decision 2)."""
 
+AGENTS_WITH_TWO_VERSIONS = 100
+"""Most dedicated agents of a stack whose whole fleet has two versions: about twice the resources an agent."""
+
 PODS_PER_DEDICATED_AGENT = 2
 PLACEHOLDER_DIGEST = "0" * 64
 AGENTS_PER_DOMAIN = 25
@@ -57,6 +60,7 @@ def check(spec: PlatformSpec) -> list[Problem]:
         *_network(spec),
         *_cluster(spec),
         *_fleet(spec),
+        *_rollout(spec),
         *_production(spec),
         *_alerts(spec),
         *_tags(spec),
@@ -239,6 +243,25 @@ def _fleet(spec: PlatformSpec) -> Iterator[Problem]:
             f"dedicated runs at most {AGENTS_PER_STACK} agents a stack (this one: {agent_count(spec):,}); "
             "shard them over stacks with fleet.shard and fleet.agents, or run pooled",
         )
+
+
+def _rollout(spec: PlatformSpec) -> Iterator[Problem]:
+    rollout = spec.fleet.rollout
+    if rollout is None:
+        return
+    if not spec.builds("fleet"):
+        yield "fleet.rollout", "rolls out a fleet, but layers does not have fleet"
+        return
+    twice = rollout.candidate is not None or rollout.previous is not None
+    if twice and spec.fleet.isolation == "dedicated" and agent_count(spec) > AGENTS_WITH_TWO_VERSIONS:
+        yield (
+            "fleet.rollout",
+            f"two versions of at most {AGENTS_WITH_TWO_VERSIONS} dedicated agents a stack (this one: {agent_count(spec):,}): "
+            "change images.runtime or fleet.model instead, and let `fleet up` take the shards in waves",
+        )
+    changes = rollout.candidate
+    if changes is not None and changes.image is not None and changes.image.endswith(PLACEHOLDER_DIGEST):
+        yield "fleet.rollout.candidate.image", "is the placeholder; name the image you built, pinned by digest"
 
 
 def _production(spec: PlatformSpec) -> Iterator[Problem]:

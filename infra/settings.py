@@ -15,7 +15,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
-from catalog.schema import Isolation, PoolName
+from catalog import rollout
+from catalog.values import Isolation, PoolName
 from infra import rules
 
 PROJECT = "ai-agents-platform"
@@ -24,6 +25,7 @@ NAMESPACE = "ai-agents"
 Cloud = Literal["aws", "gcp", "azure", "existing"]
 Environment = Literal["dev", "staging", "prod"]
 Layer = Literal["foundation", "services", "fleet"]
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 LAYERS: tuple[Layer, ...] = ("foundation", "services", "fleet")
 
 Cidr = Annotated[str, StringConstraints(pattern=r"^\d{1,3}(\.\d{1,3}){3}/\d{1,2}$")]
@@ -84,6 +86,48 @@ class ClusterSettings(Settings):
     )
 
 
+class FleetChanges(Settings):
+    """What another version of the whole fleet has different; what it leaves out is the stack's own."""
+
+    image: ImageReference | None = Field(default=None, description="images.runtime of the agents; default the stack's.")
+    model: str | None = Field(default=None, description="fleet.model; default the stack's.")
+    max_tokens: int | None = Field(default=None, ge=1, le=64_000, description="fleet.maxTokens; default the stack's.")
+    log_level: LogLevel | None = Field(default=None, description="fleet.logLevel; default the stack's.")
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> Self:
+        if not self.model_fields_set:
+            raise ValueError("changes nothing; it takes image, model, maxTokens and logLevel")
+        return self
+
+
+class FleetRollout(Settings):
+    """How a new version of the whole fleet takes over (specification section 7)."""
+
+    strategy: rollout.Strategy = Field(
+        default="rolling",
+        description="rolling, blue-green or canary, of what names none in the catalog; default rolling.",
+    )
+    active: rollout.Colour = Field(default="blue", description="The colour that serves, for blue-green; default blue.")
+    canary_percent: int = Field(
+        default=rollout.DEFAULT_PERCENT,
+        ge=1,
+        le=90,
+        description="Share of requests the candidate gets, percent, for canary; default 10.",
+    )
+    candidate: FleetChanges | None = Field(
+        default=None, description="The new version while it is tried: what it has different; default none."
+    )
+    previous: FleetChanges | None = Field(
+        default=None, description="The version before, kept for switching back after a blue-green switch; default none."
+    )
+
+    @model_validator(mode="after")
+    def _versions_fit_the_strategy(self) -> Self:
+        rollout.check(self)
+        return self
+
+
 class FleetSettings(Settings):
     """Which agents the stack runs and how."""
 
@@ -109,8 +153,9 @@ class FleetSettings(Settings):
     max_tokens: int = Field(
         default=4096, ge=1, le=64_000, description="MAX_TOKENS of agents that name none; default 4096."
     )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
-        default="INFO", description="LOG_LEVEL of the agents; default INFO."
+    log_level: LogLevel = Field(default="INFO", description="LOG_LEVEL of the agents; default INFO.")
+    rollout: FleetRollout | None = Field(
+        default=None, description="How a new image or model takes over in the whole fleet; default rolling."
     )
     requests_per_day: int = Field(
         default=0, ge=0, description="Executions a day to estimate model cost with; default 0: no estimate."

@@ -13,7 +13,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from catalog import models, registry
-from catalog.schema import PoolName
+from catalog.values import PoolName
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
@@ -108,6 +108,21 @@ class AgentSettings(ProcessSettings):
         default=120.0, gt=0, description="Most seconds one execution may take, retries included; default 120."
     )
     max_concurrency: int = Field(default=256, ge=1, description="Most executions at once in this process; default 256.")
+    crash_journal: Path | None = Field(
+        default=None,
+        description="File, outliving the process, that says which agents were executing when it died; default: none, a crash is traced to no agent.",
+    )
+    quarantine_strikes: int = Field(
+        default=3, ge=1, le=100, description="Crashes an agent is blamed for before it is quarantined; default 3."
+    )
+    quarantine_window_seconds: float = Field(
+        default=600.0, gt=0, description="How long a crash is held against an agent, seconds; default 600."
+    )
+    quarantine_seconds: float = Field(
+        default=900.0,
+        gt=0,
+        description="Length of an agent's first quarantine, seconds; doubled each time, up to 16 times; default 900.",
+    )
 
     @field_validator("serve_agents", mode="before")
     @classmethod

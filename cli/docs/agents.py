@@ -7,17 +7,9 @@ from collections import Counter
 from pydantic import BaseModel
 
 from catalog import contract, quality, registry
-from catalog.schema import (
-    AgentSpec,
-    DomainSpec,
-    InputSpec,
-    ModelSettings,
-    PoolSpec,
-    PromptTemplate,
-    Resources,
-    Rollout,
-    Scaling,
-)
+from catalog.rollout import AgentChanges, AgentRollout, PoolChanges
+from catalog.schema import AgentSpec, DomainSpec, PoolSpec
+from catalog.values import InputSpec, ModelSettings, PromptTemplate, Resources, Scaling
 from cli.docs.markdown import code, kind, made_by, table
 
 _SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
@@ -27,13 +19,11 @@ _SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("model", "Which model answers and how.", ModelSettings),
     ("resources", "Requests and limits of one replica.", Resources),
     ("scaling", "Replicas and concurrency.", Scaling),
-    (
-        "rollout",
-        "How a new version takes over. The catalog takes these fields; `fleet rollout`, which would act on them, is not there yet.",
-        Rollout,
-    ),
+    ("rollout", "How a new version takes over; `fleet rollout` writes it.", AgentRollout),
+    ("rollout.candidate, rollout.previous", "What the other version of an agent has different.", AgentChanges),
     ("A domain", "The file `catalog/pools/<pool>/<domain>.yaml`.", DomainSpec),
     ("A pool", "The file `catalog/pools/<pool>/pool.yaml`.", PoolSpec),
+    ("A pool's rollout.candidate, rollout.previous", "What the other version of a pool has different.", PoolChanges),
 )
 _FROM_PLACE = {AgentSpec: {"pool", "domain"}, PoolSpec: {"name"}}
 """Fields that follow from where a file is, and are not written in it."""

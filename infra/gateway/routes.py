@@ -24,7 +24,8 @@ class Candidate:
     """A second version beside the one that serves: a canary, or the idle colour of a blue-green rollout.
 
     ``percent`` of requests (0 to 100, hundredths count) go to it, and every one with ``canary: true``:
-    0 is the idle colour, reached by that header alone.
+    0 is the idle colour, reached by that header alone. Of its share, a request that finds it gone is answered by
+    the version that serves; one that asks for it outright is told.
     """
 
     address: str
@@ -37,7 +38,7 @@ class Route:
 
     ``kept`` connections to a pool stay open for the next request, in each nginx worker; 0, right for one of
     hundreds of dedicated agents, resolves and connects anew each time, so that 1,500 of them cost nothing
-    while nobody calls.
+    while nobody calls. ``fallback`` is host:port of what can answer in its place where it cannot be reached.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Route:
     address: str
     candidate: Candidate | None = None
     kept: int = 0
+    fallback: str = ""
 
 
 def render_routes(
@@ -86,35 +88,40 @@ def _checked(fleet: str, route: Route, names: set[str]) -> str:
 def _target(variable: str, route: Route, idle_seconds: int) -> tuple[str, list[str]]:
     """What the map gives for the route's agents, and the blocks that needs."""
     blocks: list[str] = []
-    stable = _upstream(f"route_{variable}", route.address, route, idle_seconds, blocks)
+
+    def upstream(name: str, *addresses: str) -> str:
+        for address in addresses:
+            require_address(address, f"route {route.name}: address")
+        if len(addresses) == 1 and not route.kept:
+            return addresses[0]
+        blocks.append("".join(f"{line}\n" for line in _block(name, addresses, route.kept, idle_seconds)))
+        return name
+
+    serving = (route.address, route.fallback) if route.fallback else (route.address,)
+    stable = upstream(f"route_{variable}", *serving)
     if route.candidate is None:
         return stable, blocks
-    new = _upstream(f"route_{variable}_new", route.candidate.address, route, idle_seconds, blocks)
+    new = upstream(f"route_{variable}_new", route.candidate.address)
     otherwise = stable
     if route.candidate.percent > 0:
         otherwise = f"$share_{variable}"
+        shared = upstream(f"route_{variable}_share", route.candidate.address, *serving)
         share = f"{route.candidate.percent:.2f}%"
-        blocks.append(f'split_clients "$request_id" {otherwise} {{\n    {share} {new};\n    * {stable};\n}}\n')
+        blocks.append(f'split_clients "$request_id" {otherwise} {{\n    {share} {shared};\n    * {stable};\n}}\n')
     blocks.append(f'map {_CANARY} $version_{variable} {{\n    "true" {new};\n    default {otherwise};\n}}\n')
     return f"$version_{variable}", blocks
 
 
-def _upstream(name: str, address: str, route: Route, idle_seconds: int, blocks: list[str]) -> str:
-    require_address(address, f"route {route.name}: address")
-    if not route.kept:
-        return address
-    blocks.append("".join(f"{line}\n" for line in _block(name, address, route.kept, idle_seconds)))
-    return name
-
-
-def _block(name: str, address: str, kept: int, idle_seconds: int) -> Iterator[str]:
+def _block(name: str, addresses: tuple[str, ...], kept: int, idle_seconds: int) -> Iterator[str]:
     yield f"upstream {name} {{"
-    if is_numeric(address):
-        # One address that failed is still the only one: never "no live upstreams" after it came back.
-        yield f"    server {address} max_fails=0;"
-    else:
+    if not all(is_numeric(address) for address in addresses):
         yield f"    zone {name} 64k;"
-        yield f"    server {address} max_fails=0 resolve;"
+    for position, address in enumerate(addresses):
+        # One address that failed is still the only one: never "no live upstreams" after it came back.
+        named = "" if is_numeric(address) else " resolve"
+        yield f"    server {address} max_fails=0{named}{' backup' if position else ''};"
+    # Without kept connections a Service that now selects another version is followed by the very next request.
     yield f"    keepalive {kept};"
-    yield f"    keepalive_timeout {idle_seconds}s;"
+    if kept:
+        yield f"    keepalive_timeout {idle_seconds}s;"
     yield "}"

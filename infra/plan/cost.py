@@ -262,7 +262,7 @@ class _Demand:
 
 def _demand(plan: Plan, documents: Mapping[str, Mapping[str, Any]], isolation: str) -> _Demand:
     """What the fleet's processes request, all agents in their pools or each alone."""
-    from catalog.schema import Resources, Scaling, cpu_millis, memory_mib
+    from catalog.values import Resources, Scaling, cpu_millis, memory_mib
 
     pods, cpu, memory = 0, 0, 0
     pooled: set[str] = set()

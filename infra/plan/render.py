@@ -11,7 +11,6 @@ import gc
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,11 +75,9 @@ def fleet_objects(spec: PlatformSpec, registry: Registry | None = None) -> Itera
     """Owner's name and its objects, in the program's order; what Fleet registers, without Pulumi (a test compares)."""
     from catalog import registry as catalog
     from infra.plan.samples import TEXTS
-    from infra.workloads import manifests, routes
-    from infra.workloads.selection import is_dedicated, select
+    from infra.workloads import manifests, rollout, routes, selection
 
     known = catalog.load() if registry is None else registry
-    agents = select(spec, known)
     runtime = manifests.RuntimeArgs(
         image=spec.images.runtime,
         model=spec.fleet.model,
@@ -92,23 +89,10 @@ def fleet_objects(spec: PlatformSpec, registry: Registry | None = None) -> Itera
         consul=TEXTS["consul_address"] if spec.components.consul else None,
         pull_secret=spec.images.pull_secret,
     )
-    pooled = [agent for agent in agents if not is_dedicated(agent, spec)]
-    for pool, members in groupby(pooled, key=lambda agent: agent.pool):
-        served = tuple(members)
-        chunks = [
-            manifests.catalog_chunk(f"{pool}-{domain}", group, known)
-            for domain, group in groupby(served, key=lambda agent: agent.domain)
-        ]
-        process = manifests.pool_process(known.pools[pool], served, known, chunks)
-        yield f"pool-{pool}", [*chunks, *manifests.workload(process, runtime)]
-    for agent in agents:
-        if is_dedicated(agent, spec):
-            chunk = manifests.catalog_chunk(agent.kubernetes_name, [agent], known)
-            yield (
-                agent.kubernetes_name,
-                [chunk, *manifests.workload(manifests.agent_process(agent, known, chunk), runtime)],
-            )
-    yield "routes", [routes.config_map(routes.routes(agents, spec), spec.fleet.shard)]
+    workloads = selection.workloads(spec, known)
+    for workload in workloads:
+        yield workload.name, [item.manifest for item in rollout.objects(workload, spec, runtime)]
+    yield "routes", [routes.config_map(routes.routes(workloads, spec), spec.fleet.shard)]
 
 
 def _fleet_notes(spec: PlatformSpec) -> str:

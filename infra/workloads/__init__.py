@@ -1,4 +1,5 @@
 """The fleet: agents of the catalog as Kubernetes workloads.
 
-``manifests`` is pure (AgentSpec → dict); ``fleet``, ``pool`` and ``agent`` are the components that register them.
+``selection`` says which run, ``manifests`` and ``rollout`` are pure (workload → dicts), ``routes`` what the gateway
+is told; ``fleet`` and ``component`` register them.
 """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import groupby
 from typing import Any
 
 import pulumi
@@ -12,11 +11,9 @@ from catalog import registry as catalog
 from infra import kubernetes
 from infra.contracts import Services
 from infra.settings import PlatformSpec
-from infra.workloads import routes
-from infra.workloads.agent import Agent, AgentArgs
+from infra.workloads import routes, selection
+from infra.workloads.component import Workload
 from infra.workloads.manifests import RuntimeArgs
-from infra.workloads.pool import Pool, PoolArgs
-from infra.workloads.selection import is_dedicated, select
 
 
 class Fleet(pulumi.ComponentResource):
@@ -35,22 +32,24 @@ class Fleet(pulumi.ComponentResource):
     ) -> None:
         super().__init__("platform:layer:Fleet", name, {}, opts)
         registry = catalog.load()
-        agents = select(spec, registry)
+        workloads = selection.workloads(spec, registry)
         runtime = runtime_args(spec, services)
         options = ResourceOptions(parent=self, provider=provider)
-        dedicated = [agent for agent in agents if is_dedicated(agent, spec)]
-        pooled = [agent for agent in agents if not is_dedicated(agent, spec)]
-        for pool, members in groupby(pooled, key=lambda agent: agent.pool):
-            args = PoolArgs(registry.pools[pool], tuple(members), registry, runtime)
-            Pool(f"{name}-{pool}", args, opts=options)
-        for agent in dedicated:
-            Agent(f"{name}-{agent.kubernetes_name}", AgentArgs(agent, registry, runtime), opts=options)
-        table = routes.config_map(routes.routes(agents, spec), spec.fleet.shard)
-        kubernetes.apply(table, name=f"{name}-routes", opts=options)
+        between: list[pulumi.Resource] = []
+        for workload in workloads:
+            component = Workload(f"{name}-{workload.name.removeprefix('pool-')}", workload, spec, runtime, opts=options)
+            between += [component] if workload.other is not None else []
+        # Requests go to a new version only once it is ready; one agent that never is must not hold up all the others.
+        table = routes.config_map(routes.routes(workloads, spec), spec.fleet.shard)
+        kubernetes.apply(
+            table, name=f"{name}-routes", opts=ResourceOptions.merge(options, ResourceOptions(depends_on=between))
+        )
+        agents = selection.select(spec, registry)
         self.summary = {
             "agents": len(agents),
-            "dedicated": len(dedicated),
+            "dedicated": sum(workload.serving.pool is None for workload in workloads),
             "digest": registry.digest(agents),
+            "rollouts": [workload.name for workload in workloads if workload.other is not None],
             "shard": spec.fleet.shard,
         }
         self.register_outputs({"summary": self.summary})

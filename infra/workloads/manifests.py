@@ -11,11 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from catalog.contract import POOL_PORT, PORT_NAME, Env
-from catalog.registry import Registry, dump_agent
-from catalog.schema import AgentSpec, PoolSpec, Resources, Scaling
+from catalog.registry import content_digest, digest_of, dump_agent
+from catalog.schema import AgentSpec
+from catalog.values import Resources, Scaling
+from catalog.versions import Version
 from infra import pods
 from infra.naming import NAMESPACE, labels
 
@@ -74,34 +77,31 @@ class Process:
     scaling: Scaling
     concurrency: int
     pod_labels: Mapping[str, str]
+    """Labels of its pods beside the common ones, which metrics and sidecars go by."""
 
 
-def pool_process(
-    pool: PoolSpec, agents: Iterable[AgentSpec], registry: Registry, chunks: Iterable[Manifest]
-) -> Process:
-    """The process that serves every pooled agent of ``pool``; its memory follows the number of agents."""
-    served = tuple(agents)
+def version_process(version: Version, chunks: Iterable[Manifest]) -> Process:
+    """The process of one version: it serves its pool's agents or its one dedicated agent, from ``chunks``."""
+    names = tuple(chunk["metadata"]["name"] for chunk in chunks)
+    if version.pool is not None:
+        return Process(
+            name=version.name,
+            port=POOL_PORT,
+            serves={Env.SERVE_POOL: version.pool.name},
+            catalog=names,
+            digest=digest_of(version.agents),
+            resources=version.pool.resources,
+            scaling=version.pool.scaling,
+            concurrency=version.pool.concurrency,
+            pod_labels={"pool": version.pool.name},
+        )
+    (agent,) = version.agents
     return Process(
-        name=f"pool-{pool.name}",
-        port=POOL_PORT,
-        serves={Env.SERVE_POOL: pool.name},
-        catalog=tuple(chunk["metadata"]["name"] for chunk in chunks),
-        digest=registry.digest(served),
-        resources=pool.resources,
-        scaling=pool.scaling,
-        concurrency=pool.concurrency,
-        pod_labels={"pool": pool.name},
-    )
-
-
-def agent_process(agent: AgentSpec, registry: Registry, chunk: Manifest) -> Process:
-    """The process that serves one dedicated agent."""
-    return Process(
-        name=agent.kubernetes_name,
+        name=version.name,
         port=agent.port,
         serves={Env.SERVE_AGENTS: agent.id},
-        catalog=(chunk["metadata"]["name"],),
-        digest=registry.agent_digest(agent.id),
+        catalog=names,
+        digest=content_digest(agent),
         resources=agent.resources,
         scaling=agent.scaling,
         concurrency=agent.scaling.concurrency,
@@ -109,7 +109,22 @@ def agent_process(agent: AgentSpec, registry: Registry, chunk: Manifest) -> Proc
     )
 
 
-def catalog_chunk(name: str, agents: Iterable[AgentSpec], registry: Registry) -> Manifest:
+def catalog_chunks(version: Version, suffix: str) -> dict[str, Manifest]:
+    """A version's catalog: by domain for a pool, so that one prompt changes one of them; else one, under "".
+
+    A dedicated agent has its own and not its domain's: a neighbour's new prompt must not roll it. ``suffix`` tells
+    the versions of one workload apart.
+    """
+    if version.pool is None:
+        (agent,) = version.agents
+        return {"": catalog_chunk(f"{agent.kubernetes_name}{suffix}", version.agents)}
+    return {
+        domain: catalog_chunk(f"{version.pool.name}-{domain}{suffix}", members)
+        for domain, members in groupby(version.agents, key=lambda agent: agent.domain)
+    }
+
+
+def catalog_chunk(name: str, agents: Iterable[AgentSpec]) -> Manifest:
     """An immutable ConfigMap with one key per agent, named by its content's digest.
 
     Immutable and digest-named, so two versions live side by side and a rollback finds the old one.
@@ -119,18 +134,13 @@ def catalog_chunk(name: str, agents: Iterable[AgentSpec], registry: Registry) ->
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {
-            "name": f"catalog-{name}-{registry.digest(chosen)[:10]}",
+            "name": f"catalog-{name}-{digest_of(chosen)[:10]}",
             "namespace": NAMESPACE,
             "labels": labels(f"catalog-{name}", "catalog"),
         },
         "immutable": True,
-        "data": {f"{agent.id}.json": dump_agent(agent).decode() for agent in chosen},
+        "data": {agent.id + ".json": dump_agent(agent).decode() for agent in chosen},
     }
-
-
-def workload(process: Process, runtime: RuntimeArgs) -> tuple[Manifest, ...]:
-    """All objects of one process: Deployment, Service, HorizontalPodAutoscaler, PodDisruptionBudget."""
-    return deployment(process, runtime), service(process), autoscaler(process), disruption_budget(process)
 
 
 def deployment(process: Process, runtime: RuntimeArgs) -> Manifest:
@@ -275,9 +285,9 @@ def advertised_address() -> Manifest:
     return {"name": str(Env.ADVERTISE_ADDRESS), "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
 
 
-def service(process: Process) -> Manifest:
-    """The Service of a process; the gateway resolves its name at request time."""
-    return pods.cluster_ip(_metadata(process.name), process.name, PORT_NAME, process.port)
+def service(name: str, process: Process) -> Manifest:
+    """The Service ``name``, which selects a process; the gateway resolves it at request time."""
+    return pods.cluster_ip(_metadata(name), process.name, PORT_NAME, process.port)
 
 
 def autoscaler(process: Process) -> Manifest:

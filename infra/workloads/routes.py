@@ -6,38 +6,45 @@ Routes belong to the fleet and not to the gateway, so that a fleet comes, grows 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import groupby
+from dataclasses import replace
 
 from catalog.contract import POOL_PORT
-from catalog.schema import AgentSpec
-from infra.gateway.routes import Route, render_routes
+from catalog.versions import Version, Workload
+from infra.gateway.routes import Candidate, Route, render_routes
 from infra.naming import NAMESPACE, labels
 from infra.settings import PlatformSpec
 from infra.workloads.manifests import Manifest
-from infra.workloads.selection import is_dedicated
 
 _KEPT_TO_POOL = 32
 
 
-def routes(agents: Iterable[AgentSpec], spec: PlatformSpec) -> list[Route]:
-    """One route a pool for its pooled agents, one an agent for dedicated ones."""
-    chosen = tuple(agents)
-    pooled = groupby((agent for agent in chosen if not is_dedicated(agent, spec)), key=lambda agent: agent.pool)
-    found = [
-        Route(
-            f"pool-{pool}",
-            tuple(agent.id for agent in members),
-            service_address(f"pool-{pool}", POOL_PORT),
-            kept=_KEPT_TO_POOL,
-        )
-        for pool, members in pooled
-    ]
-    dedicated = (agent for agent in chosen if is_dedicated(agent, spec))
-    found += [
-        Route(agent.kubernetes_name, (agent.id,), service_address(agent.kubernetes_name, agent.port))
-        for agent in dedicated
-    ]
+def routes(workloads: Iterable[Workload], spec: PlatformSpec) -> list[Route]:
+    """One route a workload. Where the stack has a mesh, Istio splits a canary and nginx sends to its Service alone."""
+    found = []
+    for workload in workloads:
+        one = route(workload)
+        in_mesh = spec.components.mesh == "istio" and workload.strategy == "canary"
+        found.append(replace(one, candidate=None) if in_mesh else one)
     return found
+
+
+def route(workload: Workload) -> Route:
+    """How requests of a workload's agents are shared between its versions."""
+    serving, other = workload.serving, workload.other
+    colours = workload.strategy == "blue-green"
+    return Route(
+        workload.name,
+        workload.agents,
+        service_address(workload.name, _port(serving)),
+        candidate=Candidate(service_address(other.name, _port(other)), workload.percent) if other else None,
+        # A kept connection would stay with a colour that no longer serves.
+        kept=_KEPT_TO_POOL if serving.pool is not None and not colours else 0,
+        fallback=service_address(workload.fallback, POOL_PORT) if workload.fallback else "",
+    )
+
+
+def _port(version: Version) -> int:
+    return version.agents[0].port if version.pool is None else POOL_PORT
 
 
 def service_address(name: str, port: int) -> str:

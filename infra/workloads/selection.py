@@ -1,9 +1,11 @@
-"""Owns which agents a stack runs: fleet.* settings and the catalog → agents, or every unknown name at once."""
+"""Owns which agents a stack runs and in how many versions: fleet.* settings and the catalog, or every problem at once."""
 
 from __future__ import annotations
 
+from catalog import versions
 from catalog.registry import Registry
 from catalog.schema import AgentSpec
+from catalog.versions import Workload
 from infra.settings import PlatformSpec, SettingsError
 
 
@@ -36,3 +38,20 @@ def select(spec: PlatformSpec, registry: Registry) -> tuple[AgentSpec, ...]:
 def is_dedicated(agent: AgentSpec, spec: PlatformSpec) -> bool:
     """Whether the agent has a Deployment of its own in this stack."""
     return spec.fleet.isolation == "dedicated" or agent.isolation == "dedicated"
+
+
+def workloads(spec: PlatformSpec, registry: Registry) -> tuple[Workload, ...]:
+    """The stack's workloads, pools first. Raises SettingsError (see select), and where two rollouts cross."""
+    agents = select(spec, registry)
+    rollout = spec.fleet.rollout
+    if rollout is not None and (rollout.candidate is not None or rollout.previous is not None):
+        crossed = list(versions.under_way(agents, registry.pools))
+        if crossed:
+            names = ", ".join(crossed[:3]) + (f" and {len(crossed) - 3} more" if len(crossed) > 3 else "")
+            problem = (
+                f"the whole fleet has two versions, and so has {names} by the catalog: finish or abort one of them"
+            )
+            raise SettingsError([("fleet.rollout", problem)])
+    return versions.workloads(
+        agents, registry.pools, is_dedicated=lambda agent: is_dedicated(agent, spec), fleet=rollout
+    )

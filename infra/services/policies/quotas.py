@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from catalog.schema import AGENTS_PER_POOL, Scaling
+from catalog.schema import AGENTS_PER_POOL
+from catalog.values import Scaling
 from infra.naming import NAMESPACE, labels
 from infra.pods import Manifest
 from infra.services.policies import roles

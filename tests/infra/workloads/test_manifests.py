@@ -12,8 +12,10 @@ import pytest
 
 from catalog import registry as catalog
 from catalog.registry import Registry
+from catalog.versions import workloads
+from infra import settings
 from infra.pods import Manifest
-from infra.workloads import manifests
+from infra.workloads import manifests, rollout
 from infra.workloads.manifests import RuntimeArgs
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -29,6 +31,8 @@ RUNTIME = RuntimeArgs(
     consul="https://consul-server.consul.svc.cluster.local:8501",
 )
 
+SPEC = settings.parse({"cloud": "existing", "environment": "dev", "data": "in-cluster"})
+
 
 @pytest.fixture(scope="module")
 def registry() -> Registry:
@@ -36,19 +40,13 @@ def registry() -> Registry:
 
 
 def dedicated(registry: Registry, agent_id: str) -> tuple[Manifest, ...]:
-    agent = registry.require(agent_id)
-    chunk = manifests.catalog_chunk(agent.kubernetes_name, [agent], registry)
-    return chunk, *manifests.workload(manifests.agent_process(agent, registry, chunk), RUNTIME)
+    (workload,) = workloads([registry.require(agent_id)], registry.pools, is_dedicated=lambda agent: True)
+    return tuple(item.manifest for item in rollout.objects(workload, SPEC, RUNTIME))
 
 
 def pooled(registry: Registry, pool: str) -> tuple[Manifest, ...]:
-    agents = registry.pool(pool)
-    domains = sorted({agent.domain for agent in agents})
-    chunks = [
-        manifests.catalog_chunk(f"{pool}-{domain}", [a for a in agents if a.domain == domain], registry)
-        for domain in domains
-    ]
-    return *chunks, *manifests.workload(manifests.pool_process(registry.pools[pool], agents, registry, chunks), RUNTIME)
+    (workload,) = workloads(registry.pool(pool), registry.pools, is_dedicated=lambda agent: False)
+    return tuple(item.manifest for item in rollout.objects(workload, SPEC, RUNTIME))
 
 
 def everything(registry: Registry) -> Iterator[Manifest]:

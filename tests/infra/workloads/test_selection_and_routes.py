@@ -41,19 +41,19 @@ def test_every_name_the_catalog_lacks_is_told_at_once(registry: Registry) -> Non
 
 def test_pooled_agents_share_their_pools_route_and_dedicated_ones_have_their_own(registry: Registry) -> None:
     settings_pooled = spec()
-    table = routes.routes(selection.select(settings_pooled, registry), settings_pooled)
+    table = routes.routes(selection.workloads(settings_pooled, registry), settings_pooled)
     assert [(route.name, len(route.agents)) for route in table] == [
         ("pool-business", 500),
         ("pool-technology", 500),
         ("pool-knowledge", 500),
     ]
     one = spec(isolation="dedicated", agents=["business_plan_agent_009"])
-    (route,) = routes.routes(selection.select(one, registry), one)
+    (route,) = routes.routes(selection.workloads(one, registry), one)
     assert route.address == "business-plan-agent-009.ai-agents.svc.cluster.local:8209"
 
 
 def test_the_route_config_map_keeps_its_name_whatever_its_content(registry: Registry) -> None:
-    all_agents, some = (routes.routes(selection.select(s, registry), s) for s in (spec(), spec(pools=["business"])))
+    all_agents, some = (routes.routes(selection.workloads(s, registry), s) for s in (spec(), spec(pools=["business"])))
     assert (
         routes.config_map(all_agents, "")["metadata"]["name"]
         == routes.config_map(some, "")["metadata"]["name"]

@@ -15,7 +15,8 @@ import pytest
 from pydantic import SecretStr
 
 from catalog.contract import BODY_BYTES, Header
-from catalog.schema import AgentSpec, Scaling
+from catalog.schema import AgentSpec
+from catalog.values import Scaling
 from runtime.agent.models.base import Answer, Call
 from runtime.agent.models.claude import ClaudeModel
 from runtime.secrets import ANTHROPIC_API_KEY, EnvironmentSecrets

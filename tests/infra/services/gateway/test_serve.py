@@ -308,15 +308,15 @@ def test_nginx_takes_each_clouds_own_file_with_pooled_dedicated_and_split_routes
     from infra.gateway.routes import render_routes
     from infra.services import gateway
     from infra.settings import parse
-    from infra.workloads import routes
+    from infra.workloads import routes, selection
     from tests.infra.services.edge.test_edge import CLOUDS
 
     spec = parse({"cloud": cloud, "environment": "dev", **CLOUDS[cloud]})
-    agents = tuple(registry.load())
-    assert len(agents) > 1000
+    fleet = selection.workloads(spec, registry.load())
+    assert sum(len(workload.agents) for workload in fleet) > 1000
     live = folder / "gateway"
     fleets = {
-        "fleet": routes.routes(agents, spec),
+        "fleet": routes.routes(fleet, spec),
         "dedicated": [Route(f"d-{n}", (f"own_agent_{n:03d}",), "own.ai-agents.svc.cluster.local:8201") for n in range(500)],
         "colours": [Route("c", ("colours_agent_001",), "a.ai-agents.svc.cluster.local:8201", Candidate("b.ai-agents.svc.cluster.local:8201"))],
         "canary": [Route("k", ("canary_agent_001",), "a.ai-agents.svc.cluster.local:8201", Candidate("b.ai-agents.svc.cluster.local:8201", 10))],
