@@ -15,6 +15,7 @@ import pytest
 
 from catalog.contract import ErrorCode
 from cli.local import certificate, nginx
+from cli.local.part import free_ports
 from infra.gateway.config import Certificate, GatewayError, GatewaySettings, Listener, render
 from infra.gateway.routes import Candidate, Route, render_routes
 from tests.infra.gateway.conftest import Gateway, check, settings_for, started
@@ -58,6 +59,57 @@ def test_an_idle_colour_is_reached_by_header_alone(gateway: Gateway) -> None:
     assert {execute(gateway.port, "colours_agent_005")["answered_by"] for _ in range(10)} == {"pool"}
     assert execute(gateway.port, "colours_agent_005", {"canary": "true"})["answered_by"] == "new"
     assert execute(gateway.port, "colours_agent_005", {"canary": "1"})["answered_by"] == "pool"
+
+
+def test_the_version_asked_for_is_told_to_the_agent_too(gateway: Gateway) -> None:
+    """Where Istio splits, it is the header the agent's Service is called with that decides."""
+    execute(gateway.port, "colours_agent_005", {"canary": "true"})
+    execute(gateway.port, "colours_agent_005")
+    assert gateway.new.seen[-1].headers["canary"] == "true"
+    assert "canary" not in gateway.pool.seen[-1].headers
+
+
+def test_a_share_whose_version_is_gone_is_answered_by_the_one_that_serves(
+    folder: Path, stubs: tuple[Stub, Stub, Stub, Stub]
+) -> None:
+    control, pool, _, other = stubs
+    (closed,) = free_ports(1)
+    gone = f"127.0.0.1:{closed}"
+    routes = [
+        Route("a", ("a_agent_001",), pool.address, Candidate(gone, 90)),
+        Route("b", ("b_agent_002",), gone, Candidate(gone, 50), fallback=other.address),
+        Route("c", ("c_agent_003",), gone, fallback=other.address),
+    ]
+    with started(folder, settings_for(folder, control.address), routes) as port:
+        assert {execute(port, "a_agent_001")["answered_by"] for _ in range(40)} == {"pool"}
+        assert {execute(port, "c_agent_003")["answered_by"] for _ in range(10)} == {"other"}
+        assert {execute(port, "b_agent_002")["answered_by"] for _ in range(20)} == {"other"}
+        # Who asks for the new version is not given another for it.
+        refused = request(port, "POST", "/agents/a_agent_001/api/v1/execute", headers={"canary": "true"}, body=b"{}")
+        assert (refused.status, refused.json["error"]["code"]) == (502, "BAD_GATEWAY")
+    # Each was executed once.
+    assert len(pool.seen) == 40
+    assert len(other.seen) == 30
+
+
+def test_a_service_that_is_taken_away_is_followed_to_its_fallback(
+    folder: Path, stubs: tuple[Stub, Stub, Stub, Stub], names: Names
+) -> None:
+    """A rollout's own Deployment ends before every gateway has the routes without it."""
+    control, pool, new, _ = stubs
+    names.records = {"control.test": "127.0.0.1", "agent.test": "127.0.0.1", "pool.test": "127.0.0.1"}
+    settings = settings_for(
+        folder, f"control.test:{control.port}", resolver=f"127.0.0.1:{names.port}", resolver_seconds=1
+    )
+    routes = [Route("a", ("a_agent_001",), f"agent.test:{new.port}", fallback=f"pool.test:{pool.port}")]
+    with started(folder, settings, routes) as port:
+        deadline = time.monotonic() + 5
+        while request(port, "POST", "/agents/a_agent_001/api/v1/execute", body=b"{}").status != 200:
+            assert time.monotonic() < deadline  # names of upstream blocks are resolved just after the start
+        assert execute(port, "a_agent_001")["answered_by"] == "new"
+        del names.records["agent.test"]
+        while execute(port, "a_agent_001")["answered_by"] != "pool":
+            assert time.monotonic() < deadline + 10
 
 
 def test_switching_colours_is_one_changed_address(folder: Path, stubs: tuple[Stub, Stub, Stub, Stub]) -> None:
