@@ -44,6 +44,10 @@ def provider(
         kubeconfig=cluster.kubeconfig if cluster else None,
         context=context or None,
         enable_server_side_apply=True,
+        # Else a changed route or setting is deleted and made again, and is missing in between
+        # (pulumi-kubernetes, forceNewProperties). What must not change in place says `immutable`.
+        enable_config_map_mutable=True,
+        enable_secret_mutable=True,
         # 1,500 agents are 6,000 objects: the defaults (50/120) are what the client waits for.
         kube_client_settings=KubeClientSettingsArgs(qps=200, burst=400, timeout=60),
         opts=opts,
