@@ -10,7 +10,8 @@ from collections.abc import Iterable
 
 from infra.plan.agents import WORKLOADS, served
 from infra.plan.diff import Change, Diff
-from infra.plan.plan import LAYERS, Plan
+from infra.plan.plan import LAYERS, Plan, Resource
+from infra.workloads.rollout import ANNOTATION
 
 _DATA = (
     "Instance",
@@ -34,7 +35,7 @@ _DATA = (
 
 def blast_radius(found: Diff) -> list[str]:
     """What a change does, in plain words, the gravest first; one sentence if it does nothing."""
-    words = [*_losses(found), *_rolls(found), *_scales(found), *_releases(found), *_comes_and_goes(found)]
+    words = [*_losses(found), *_shares(found), *_rolls(found), *_scales(found), *_releases(found), *_comes_and_goes(found)]
     return words or ["changes nothing that runs"]
 
 
@@ -89,6 +90,25 @@ def _rolls(found: Diff) -> list[str]:
     kinds = Counter(change.resource.kind for change in rolling)
     what = " and ".join(_count(number, kind) for kind, number in kinds.items())
     return [f"rolls {what}" + (f", {_count(agents, 'agent')}" if agents else "")]
+
+
+def _shares(found: Diff) -> list[str]:
+    """How requests are shared between two versions, where that changes."""
+    words = []
+    for change in found.changes:
+        if change.resource.kind != "Service" or change.action == "moved":
+            continue
+        before = _rollout(change.before) if change.action != "created" else ""
+        after = _rollout(change.resource) if change.action != "deleted" else ""
+        if before != after:
+            name = change.resource.get("metadata.name")
+            words.append(f"{name}: {after}" if after else f"{name}: ends the rollout ({before})")
+    return words
+
+
+def _rollout(service: Resource | None) -> str:
+    annotations = service.get("metadata.annotations") if service is not None else None
+    return str((annotations or {}).get(ANNOTATION, ""))
 
 
 def _agents(plan: Plan, names: Iterable[str]) -> int:

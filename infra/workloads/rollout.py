@@ -18,6 +18,10 @@ from infra.workloads import manifests, routes
 from infra.workloads.manifests import Manifest, Process, RuntimeArgs
 
 
+ANNOTATION = "ai-agents/rollout"
+"""On the Service of a workload with two versions: what is shared how, for people and for what a change does."""
+
+
 @dataclass(frozen=True)
 class Object:
     """One manifest of a workload and the end of its logical name."""
@@ -55,13 +59,25 @@ def _services(workload: Workload, processes: dict[str, Process]) -> Iterator[Obj
     # A Service follows its colour only once that is ready; a rolling update needs no such order.
     waits = workload.strategy == "blue-green"
     after = tuple(f"{suffix}-deployment" for suffix in suffixes) if waits else ()
-    yield Object("-service", manifests.service(workload.name, processes[suffixes[0]]), after=after)
+    own = manifests.service(workload.name, processes[suffixes[0]])
     if workload.other is None:
+        yield Object("-service", own, after=after)
         return
+    own["metadata"]["annotations"] = {ANNOTATION: described(workload)}
+    yield Object("-service", own, after=after)
     # Each colour has a Service of its own, by which the idle one is reached; of a canary the serving version has its
     # workload's.
     for suffix in suffixes if workload.strategy == "blue-green" else suffixes[1:]:
         yield Object(f"{suffix}-service", manifests.service(f"{workload.name}{suffix}", processes[suffix]))
+
+
+def described(workload: Workload) -> str:
+    """How requests are shared between a workload's two versions, in a line."""
+    other, serving = workload.other, workload.serving
+    assert other is not None
+    if workload.strategy == "canary":
+        return f"canary: {workload.percent}% to {other.name}, the rest to {serving.name}"
+    return f"blue-green: {serving.name} serves, {other.name} is idle"
 
 
 def _runtime(version: Version, spec: PlatformSpec, runtime: RuntimeArgs) -> RuntimeArgs:

@@ -95,6 +95,9 @@ def test_a_pooled_agents_canary_runs_it_dedicated_and_leaves_its_pool_as_it_was(
     assert pods_of(after, f"{NAME}-canary") == f"{NAME}-canary"
     new = next(m for (k, n), m in after.items() if k == "ConfigMap" and n.startswith(f"catalog-{NAME}-canary-"))
     assert "Be brief." in new["data"][f"{AGENT}.json"]
+    assert after["Service", NAME]["metadata"]["annotations"] == {
+        "ai-agents/rollout": f"canary: 10% to {NAME}-canary, the rest to {NAME}"
+    }
     route = table(trying, given, NAME)
     assert (route.candidate.address.partition(".")[0], route.candidate.percent) == (f"{NAME}-canary", 10)
     assert route.fallback.startswith("pool-business.")
@@ -141,7 +144,8 @@ def test_a_pools_canary_serves_every_agent_with_the_changes_of_some(registry: Re
     changes = {"agents": {AGENT: prompted(agent, "Be brief.")}, "resources": {"memory_limit": "1Gi"}}
     trying = with_pool_rollout(registry, strategy="canary", canary_percent=30, candidate=changes)
     before, after = applied(registry, given), applied(trying, given)
-    assert {key: after[key] for key in before} == before
+    assert [key for key in before if after[key] != before[key]] == [("Service", "pool-business")]
+    assert after["Service", "pool-business"]["spec"] == before["Service", "pool-business"]["spec"]
     assert of(after, "Deployment") == {"pool-business", "pool-business-canary"}
     new = after["Deployment", "pool-business-canary"]["spec"]["template"]["spec"]
     assert len(new["volumes"][0]["projected"]["sources"]) == 20
