@@ -7,6 +7,7 @@ mounts. A change is shown as a unified diff of the agent's fields as text, never
 from __future__ import annotations
 
 import difflib
+import hashlib
 import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ COMPONENT_LABEL = "app.kubernetes.io/component"
 WIDTH = 110
 CONTEXT = 1
 """Unchanged lines around a change."""
+DIGEST = 12
+"""Characters of a digest that are shown."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,10 @@ class AgentChange:
     action: Literal["added", "removed", "changed", "moved"]
     text: str = ""
     """Unified diff of the fields, for changed; a line of prose for moved."""
+    before: str = ""
+    """Digest of its content in the base, as `fleet agents show` prints it; empty where it is not there."""
+    after: str = ""
+    """Digest of its content in the head."""
 
 
 def catalog_maps(plan: Plan) -> list[Resource]:
@@ -46,6 +53,18 @@ def catalog_maps(plan: Plan) -> list[Resource]:
 def documents(plan: Plan) -> dict[str, dict[str, Any]]:
     """Agent id → its content."""
     return {agent: orjson.loads(text) for item in catalog_maps(plan) for agent, text in _entries(item)}
+
+
+def versions(plan: Plan) -> dict[str, dict[str, dict[str, Any]]]:
+    """Agent id → digest → content; two while a rollout is under way, in the plan's order.
+
+    A digest is the first DIGEST characters of the content's SHA-256: the catalog's own, which hashes the same bytes.
+    """
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for item in catalog_maps(plan):
+        for agent, text in _entries(item):
+            found.setdefault(agent, {})[hashlib.sha256(text.encode()).hexdigest()[:DIGEST]] = orjson.loads(text)
+    return found
 
 
 def _entries(item: Resource) -> Iterator[tuple[str, str]]:
@@ -79,16 +98,19 @@ def _mounted(workload: Resource) -> Iterator[str]:
 
 def changes(base: Plan, head: Plan) -> list[AgentChange]:
     """What happened to every agent between two plans, by id."""
-    before, after = documents(base), documents(head)
+    before, after = versions(base), versions(head)
     homes = {agent: name for name, agents in served(base).items() for agent in agents}
     found: list[AgentChange] = []
     for agent in sorted({*before, *after}):
-        if agent not in before:
-            found.append(AgentChange(agent, "added"))
-        elif agent not in after:
-            found.append(AgentChange(agent, "removed"))
-        elif before[agent] != after[agent]:
-            found.append(AgentChange(agent, "changed", text_diff(before[agent], after[agent])))
+        old, new = before.get(agent, {}), after.get(agent, {})
+        fresh = [digest for digest in new if digest not in old]
+        if not old:
+            found.append(AgentChange(agent, "added", after=fresh[-1]))
+        elif not new:
+            found.append(AgentChange(agent, "removed", before=list(old)[-1]))
+        elif fresh:
+            was = ([digest for digest in old if digest not in new] or list(old))[-1]
+            found.append(AgentChange(agent, "changed", text_diff(old[was], new[fresh[-1]]), was, fresh[-1]))
     now = {agent: name for name, agents in served(head).items() for agent in agents}
     touched = {change.agent for change in found}
     for agent, name in sorted(now.items()):

@@ -10,6 +10,7 @@ import tarfile
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from io import BytesIO
 from pathlib import Path
 
@@ -62,11 +63,11 @@ def unpacked(commit: str, root: Path = ROOT) -> Iterator[Path]:
 
 def plans(
     commit: str, heads: Iterable[Plan], mode: Mode, *, root: Path = ROOT, program: str = PROGRAM
-) -> list[tuple[Plan, str]]:
-    """The plans of ``heads``' stacks as of a commit, each with a note where it is empty.
+) -> list[tuple[Plan | None, str]]:
+    """The plans of ``heads``' stacks as of a commit, each with a note where it is empty or there is none.
 
-    A stack or program that the commit does not have yet gives an empty plan: everything is new then.
-    Raises PlanError where the commit's own program fails.
+    A stack or program that the commit does not have yet gives an empty plan: everything is new then. Where the
+    commit's own program fails there is none: the head may well be what repairs it.
     """
     listed = list(heads)
     with unpacked(commit, root) as folder:
@@ -78,19 +79,27 @@ def plans(
             there = set()
         jobs = [Job(head.stack, mode, program=program, root=folder) for head in listed if head.stack in there]
         found = {job.stack: result for job, result in zip(jobs, run_all(jobs), strict=True)}
-    answers: list[tuple[Plan, str]] = []
-    for head in listed:
-        result = found.get(head.stack)
-        if isinstance(result, PlanError):
-            raise PlanError(
-                f"the program of {commit} fails for {head.stack}: {result}",
-                kind=result.kind,
-                problems=result.problems,
-                where=result.where,
-            )
-        answers.append(
-            (diff.empty(head), f"{commit} has no stack {head.stack} yet: everything is new")
-            if result is None
-            else (result, "")
-        )
-    return answers
+    return [_answer(head, found.get(head.stack), commit) for head in listed]
+
+
+def _answer(head: Plan, result: Plan | PlanError | None, commit: str) -> tuple[Plan | None, str]:
+    if result is None:
+        return diff.empty(head), f"{commit} has no stack {head.stack} yet: everything is new"
+    if isinstance(result, PlanError):
+        return None, f"not compared: the program of {commit} fails for {head.stack}: {result}"
+    return result, ""
+
+
+def stacks_at(commit: str, root: Path = ROOT) -> list[str]:
+    """Names of the stacks that a commit describes, in the folder this checkout has them in."""
+    folder = project(root).stacks.relative_to(root)
+    listed = subprocess.run(
+        ["git", "-C", str(root), "ls-tree", "--name-only", commit, "--", f"{folder}/"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    names = (Path(line).name for line in listed.stdout.splitlines())
+    return sorted(
+        name.removeprefix("Pulumi.").removesuffix(".yaml") for name in names if fnmatch(name, "Pulumi.*.yaml")
+    )

@@ -1,7 +1,6 @@
-"""Owns what a preview looks like: one structure, shown as text for a terminal, JSON or Markdown for a pull request.
+"""Owns what a preview says: one structure, as text for a terminal or JSON; ``markdown`` makes a comment of it.
 
-Secrets are redacted before anything arrives here (``diff``, ``plan.redacted``). Markdown is cut to what a
-pull-request comment takes, and says what was cut.
+Secrets are redacted before anything arrives here (``diff``, ``plan.redacted``).
 """
 
 from __future__ import annotations
@@ -17,9 +16,7 @@ from infra.plan.diff import ACTIONS, Change, Diff
 from infra.plan.plan import Plan
 from infra.policies.model import SEVERITIES, Finding
 
-COMMENT_LIMIT = 60_000
-"""Characters of a comment: GitHub takes 65,536, and a workflow adds its own."""
-_SIGNS = {"created": "+", "changed": "~", "replaced": "±", "moved": "→", "deleted": "-"}
+SIGNS = {"created": "+", "changed": "~", "replaced": "±", "moved": "→", "deleted": "-"}
 _PROPERTIES = 8
 """Properties shown of one changed resource."""
 _VALUE = 100
@@ -37,6 +34,8 @@ class Preview:
     base: str = ""
     """What the diff is against: a commit or a file."""
     base_costs: Costs | None = None
+    fresh: tuple[Finding, ...] = ()
+    """Findings that the base does not have."""
     agents: tuple[AgentChange, ...] = ()
     effects: tuple[str, ...] = ()
     refusals: tuple[str, ...] = ()
@@ -44,8 +43,17 @@ class Preview:
 
     @property
     def cost_difference(self) -> float | None:
-        """US dollars a month more or less than the base; None without one."""
-        return None if self.base_costs is None else self.costs.total - self.base_costs.total
+        """US dollars a month more or less than the base; None without one, or where nothing has a price."""
+        if self.base_costs is None or not self.costs.as_of:
+            return None
+        return self.costs.total - self.base_costs.total
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether it was compared and nothing differs that a reviewer would want to see."""
+        return self.diff is not None and not (
+            self.diff.changes or self.agents or self.refusals or self.fresh or self.notes
+        )
 
 
 def preview(plan: Plan, diff: Diff | None = None, base: str = "", notes: Iterable[str] = ()) -> Preview:
@@ -55,6 +63,7 @@ def preview(plan: Plan, diff: Diff | None = None, base: str = "", notes: Iterabl
     found = tuple(findings(plan))
     if diff is None:
         return Preview(plan, costs(plan), found, notes=tuple(notes))
+    known = {_violation(item) for item in findings(diff.base)}
     return Preview(
         plan,
         costs(plan),
@@ -62,11 +71,16 @@ def preview(plan: Plan, diff: Diff | None = None, base: str = "", notes: Iterabl
         diff,
         base,
         costs(diff.base) if diff.base.resources else None,
+        tuple(item for item in found if _violation(item) not in known),
         tuple(agents.changes(diff.base, plan)),
         tuple(impact.blast_radius(diff)),
         tuple(impact.refusals(diff)),
         tuple(notes),
     )
+
+
+def _violation(found: Finding) -> tuple[str, str, str]:
+    return found.policy.id, found.name, found.message
 
 
 def as_dict(shown: Preview) -> dict[str, Any]:
@@ -90,7 +104,16 @@ def as_dict(shown: Preview) -> dict[str, Any]:
             "base": shown.base,
             "counts": shown.diff.counts,
             "changes": [_change(item) for item in shown.diff.changes],
-            "agents": [{"agent": item.agent, "action": item.action, "text": item.text} for item in shown.agents],
+            "agents": [
+                {
+                    "agent": item.agent,
+                    "action": item.action,
+                    "text": item.text,
+                    "digest": {"before": item.before, "after": item.after},
+                }
+                for item in shown.agents
+            ],
+            "new_findings": [item.as_dict() for item in shown.fresh],
             "blast_radius": list(shown.effects),
             "refused": list(shown.refusals),
             "cost_difference": None if shown.cost_difference is None else round(shown.cost_difference, 2),
@@ -206,27 +229,42 @@ def _diff_lines(shown: Preview) -> Iterator[str]:
     counted = ", ".join(f"{count:,} {action}" for action, count in diff.counts.items()) or "nothing differs"
     yield f"against {shown.base}: {counted}"
     yield from (f"  {word}" for word in shown.effects)
-    if shown.cost_difference is not None:
-        yield f"  cost: {shown.cost_difference:+,.0f} dollars a month"
+    yield f"  {cost_words(shown)}"
     yield from (f"  REFUSED: {word}" for word in shown.refusals)
     for action in ACTIONS:
         for change in diff.of(action):
-            yield f"  {_SIGNS[action]} {change.resource.label} {change.resource.name}" + (
+            yield f"  {SIGNS[action]} {change.resource.label} {change.resource.name}" + (
                 f"   replaced because of {change.why}" if change.why else ""
             )
             if change.advice:
                 yield f"      keep it: {change.advice}"
-            yield from (f"      {line}" for line in _property_lines(change))
+            yield from (f"      {line}" for line in property_lines(change))
     if shown.agents:
         yield ""
         yield "agents:"
         for item in shown.agents:
-            yield f"  {item.agent}: {item.action}" + (f" {item.text}" if item.action == "moved" else "")
+            digests = f" {item.before} → {item.after}" if item.action == "changed" else ""
+            yield f"  {item.agent}: {item.action}{digests}" + (f" {item.text}" if item.action == "moved" else "")
             if item.action == "changed":
                 yield from (f"    {line}" for line in item.text.split("\n"))
 
 
-def _property_lines(change: Change) -> Iterator[str]:
+def cost_words(shown: Preview) -> str:
+    """What a change costs, in a line."""
+    if shown.cost_difference is not None:
+        return f"cost: {money(shown.cost_difference)} a month"
+    return f"cost: ${shown.costs.total:,.0f} a month, all of it new" if shown.costs.as_of else "cost: not estimated"
+
+
+def money(difference: float) -> str:
+    """A difference in US dollars: ``+$12``, ``-$0.40``, ``±$0``."""
+    if abs(difference) < 0.005:
+        return "±$0"
+    return f"{'+' if difference > 0 else '-'}${abs(difference):,.{0 if abs(difference) >= 10 else 2}f}"
+
+
+def property_lines(change: Change) -> Iterator[str]:
+    """The changed properties of one resource as lines, the first of them."""
     # An agent's text is shown as text further down, and its digest says nothing to a reader.
     listed = [
         item for item in change.properties if not item.path.startswith("data.") and "catalog-digest" not in item.path
@@ -241,74 +279,3 @@ def _short(value: Any) -> str:
     told = value if isinstance(value, str) else repr(value)
     told = told.replace("\n", "⏎")
     return told if len(told) <= _VALUE else f"{told[:_VALUE]}…"
-
-
-def markdown(shown: Iterable[Preview], limit: int = COMMENT_LIMIT) -> str:
-    """Previews as one pull-request comment of at most ``limit`` characters; what was cut is named at its end."""
-    sections: list[tuple[str, str]] = []
-    for item in shown:
-        sections += _sections(item)
-    kept: list[str] = []
-    cut: list[str] = []
-    size = 0
-    for title, body in sections:
-        # Room for the note that says what was cut.
-        if size + len(body) + 2 > limit - 1_500:
-            cut.append(title)
-            continue
-        kept.append(body)
-        size += len(body) + 2
-    if cut:
-        listed = ", ".join(cut[:10]) + (f" and {len(cut) - 10} more" if len(cut) > 10 else "")
-        kept.append(
-            f"> **Cut to fit a comment** ({limit:,} characters): {listed}. The whole of it: `fleet preview STACK --against REF`."
-        )
-    return "\n\n".join(kept) + "\n"
-
-
-def _sections(shown: Preview) -> Iterator[tuple[str, str]]:
-    plan, diff = shown.plan, shown.diff
-    head = [f"### {plan.stack}"]
-    if diff is not None:
-        counted = ", ".join(f"**{count:,}** {action}" for action, count in diff.counts.items()) or "nothing differs"
-        head.append(f"Against `{shown.base}`: {counted}.")
-        head += [f"- {word}" for word in shown.effects]
-        if shown.cost_difference is not None:
-            head.append(f"- cost: {shown.cost_difference:+,.0f} dollars a month")
-        head += [f"- :no_entry: **refused**: {word}" for word in shown.refusals]
-    else:
-        head.append(f"{len(plan.managed):,} resources, {len(agents.documents(plan)):,} agents.")
-    yield plan.stack, "\n".join(head)
-    if shown.findings:
-        yield (
-            f"policies of {plan.stack}",
-            _details(f"Policies: {len(shown.findings)} findings", finding_lines(shown.findings)),
-        )
-    if diff is not None and diff.changes:
-        yield f"changed resources of {plan.stack}", _details("Resources", _resource_lines(diff))
-        for agent in shown.agents:
-            if agent.action == "changed":
-                yield f"agent {agent.agent}", _details(f"Agent {agent.agent}", agent.text.split("\n"), language="diff")
-        others = [
-            f"{item.agent}: {item.action} {item.text}".rstrip() for item in shown.agents if item.action != "changed"
-        ]
-        if others:
-            yield f"other agents of {plan.stack}", _details(f"Agents: {len(others)} more", others)
-    yield f"cost of {plan.stack}", _details("Cost", cost_lines(shown.costs))
-
-
-def _resource_lines(diff: Diff) -> Iterator[str]:
-    for action in ACTIONS:
-        for change in diff.of(action):
-            yield f"{_SIGNS[action]} {change.resource.label} {change.resource.name}" + (
-                f" ({change.why})" if change.why else ""
-            )
-            yield from (f"    {line}" for line in _property_lines(change))
-            if change.advice:
-                yield f"    keep it: {change.advice}"
-
-
-def _details(title: str, lines: Iterable[str], *, language: str = "text") -> str:
-    # Four backticks: an agent's text may hold three.
-    body = "\n".join(lines)
-    return f"<details><summary>{title}</summary>\n\n````{language}\n{body}\n````\n\n</details>"

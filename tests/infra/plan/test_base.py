@@ -64,6 +64,7 @@ def test_one_changed_prompt_is_exactly_one_agents_change_against_the_commit_befo
     head = run(Job("fleet", root=repository))
     ((old, note),) = base.plans(base.resolve("HEAD", repository), [head], "unknown", root=repository)
     assert note == ""
+    assert old is not None
     found = diff(old, head)
     (change,) = agents.changes(old, head)
     assert (change.agent, change.action) == (agent, "changed")
@@ -78,8 +79,27 @@ def test_a_stack_that_the_commit_lacks_is_all_new_and_says_so(repository: Path) 
     (repository / "stacks" / "Pulumi.fresh.yaml").write_text(STACK)
     head = run(Job("fresh", root=repository))
     ((old, note),) = base.plans(base.resolve("HEAD", repository), [head], "unknown", root=repository)
+    assert old is not None
     assert old.resources == ()
     assert "has no stack fresh yet: everything is new" in note
+
+
+def test_a_commit_whose_program_fails_gives_no_plan_and_says_why(repository: Path) -> None:
+    head = run(Job("fleet", root=repository))
+    program = repository / "infra" / "program.py"
+    text = program.read_text()
+    program.write_text("raise RuntimeError('half a program')\n")
+    git(repository, "commit", "-qam", "broken")
+    program.write_text(text)
+    ((old, note),) = base.plans(base.resolve("HEAD", repository), [head], "unknown", root=repository)
+    git(repository, "commit", "-qam", "repaired")
+    assert old is None
+    assert note.startswith("not compared: the program of ")
+    assert "half a program" in note
+
+
+def test_a_commits_stacks_are_those_it_has_files_of(repository: Path) -> None:
+    assert base.stacks_at("HEAD~1", repository) == ["fleet"]
 
 
 def test_a_reference_that_is_no_commit_says_so(repository: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from infra.clouds.capacity import NODES
 from infra.plan.cost import ANSWER_TOKENS, TASK_TOKENS, costs
 from infra.plan.plan import Resource
 from infra.plan.prices import FOLDER, HOURS, table
@@ -116,5 +117,6 @@ def test_price_tables_state_date_source_and_prices_above_zero(cloud: str) -> Non
     assert (FOLDER / f"{cloud}.yaml").is_file()
     for name, entry in prices.data["nodes"].items():
         assert 0 < entry["us"] <= entry["eu"], name
-    for environment in ("dev", "staging", "prod"):
-        assert prices.fleet_node(environment).cpu >= 2
+    for environment, node in NODES[cloud].items():
+        priced = prices.fleet_node(environment)
+        assert (priced.name, priced.cpu) == (node.name, node.cpu)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 
-from infra.plan import graph, report
+import pytest
+
+from catalog import registry
+from infra.plan import agents, graph, report
 from infra.plan.diff import diff
+from infra.plan.markdown import markdown
 from infra.plan.plan import Plan
 from tests.infra.plan.builders import agent, catalog_map, deployment, plan, resource
 
@@ -36,7 +40,7 @@ def test_the_text_says_what_a_change_does_in_plain_words_and_shows_the_agents_te
     assert "-Be short." in shown
     assert "+Be long." in shown
     assert '"prompt"' not in shown
-    assert "cost: +0 dollars a month" in shown
+    assert "cost: ±$0 a month" in shown
 
 
 def test_the_json_has_everything_a_script_needs() -> None:
@@ -49,21 +53,30 @@ def test_the_json_has_everything_a_script_needs() -> None:
     assert data["resources"]["layers"]["services"] == {"ConfigMap": 1, "Deployment": 1}
 
 
-def test_markdown_shows_agents_as_diffs_and_fits_a_comment() -> None:
-    old, new = versions()
-    text = report.markdown([report.preview(new, diff(old, new), "abc1234")])
-    assert "<details><summary>Agent plan_agent_001</summary>" in text
-    assert "````diff" in text
-    assert len(text) < report.COMMENT_LIMIT
+@pytest.mark.parametrize(
+    ("difference", "words"),
+    [(0, "±$0"), (0.004, "±$0"), (-0.4, "-$0.40"), (9.99, "+$9.99"), (1234.4, "+$1,234"), (-12, "-$12")],
+)
+def test_a_difference_in_cost_has_a_sign_and_as_many_digits_as_matter(difference: float, words: str) -> None:
+    assert report.money(difference) == words
 
 
-def test_markdown_that_is_cut_says_what_was_cut() -> None:
-    base = plan(catalog_map("a", *[agent(f"x_agent_{number:03d}", "Old text. " * 40) for number in range(1, 200)]))
-    head = plan(catalog_map("a", *[agent(f"x_agent_{number:03d}", "New text. " * 40) for number in range(1, 200)]))
-    text = report.markdown([report.preview(head, diff(base, head), "abc1234")], limit=20_000)
-    assert len(text) <= 20_000
-    assert "**Cut to fit a comment** (20,000 characters): agent x_agent_" in text
-    assert text.startswith("### test")
+def test_an_agents_digests_are_the_catalogs_own() -> None:
+    known = registry.load(pool="business")
+    chosen = known.require("business_plan_agent_009")
+    data = {f"{chosen.id}.json": registry.dump_agent(chosen).decode()}
+    inputs = {**catalog_map("business").inputs, "data": data}
+    found = plan(resource("kubernetes:core/v1:ConfigMap", "x", inputs))
+    assert list(agents.versions(found)[chosen.id]) == [known.agent_digest(chosen.id)[:12]]
+
+
+def test_a_second_version_of_an_agent_is_its_change_and_the_end_of_one_is_none() -> None:
+    first, second = (catalog_map(name, agent("plan_agent_001", f"{name}.")) for name in ("stable", "candidate"))
+    for both in (plan(first, second), plan(second, first)):
+        (begun,) = agents.changes(plan(first), both)
+        assert "-stable." in begun.text
+        assert "+candidate." in begun.text
+        assert agents.changes(both, plan(second)) == []
 
 
 def test_findings_of_one_kind_are_said_once_with_their_resources() -> None:
@@ -77,7 +90,7 @@ def test_findings_of_one_kind_are_said_once_with_their_resources() -> None:
 def test_no_output_holds_a_secret_even_where_it_changed() -> None:
     old, new = (plan(resource("gcp:sql/user:User", "u", {"password": {"$secret": mark * 32}})) for mark in "ab")
     shown = report.preview(new, diff(old, new), "abc1234")
-    for text in (report.text(shown), report.markdown([shown]), json.dumps(report.as_dict(shown))):
+    for text in (report.text(shown), markdown([shown]), json.dumps(report.as_dict(shown))):
         assert "a" * 32 not in text
         assert "b" * 32 not in text
 
