@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cli.deploy import command
 from cli.errors import CommandError, Exit
 from cli.local.state import State, default_folder, open_state
 from cli.output import Json, print_json, print_table
@@ -23,8 +24,34 @@ _DOWN_SECONDS = 240.0
 
 
 @down_app.command()
-def down() -> None:
-    """Stop the platform, letting requests in progress end: nginx first, then agents, control and the stores."""
+def down(
+    context: typer.Context,
+    stacks: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="STACK", help=f"{command.STACKS} Without one, the platform on this machine stops."),
+    ] = None,
+    yes: command.Yes = False,
+    as_json: command.JsonLines = False,
+    wave: command.WaveSize = 4,
+    parallel: command.Parallel = 2,
+    allow_checkout: command.AllowCheckout = False,
+    adopt: command.Adopt = None,
+    forget: command.Forget = None,
+) -> None:
+    """Stop the platform on this machine, or with STACK take cloud stacks down.
+
+    On this machine requests in progress end: nginx first, then agents, control and the stores.
+
+    In clouds readers go before what they read. What would go is shown and confirmed, in production by typing each
+    stack's name. Refused while a stack holds protected resources or another stack stands on it. The stack itself, its
+    history and its file stay.
+    """
+    command.require_fitting(context, bool(stacks))
+    if stacks:
+        given = command.options(
+            yes=yes, as_json=as_json, parallel=parallel, wave=wave, checkout=allow_checkout, adopt=adopt, forget=forget
+        )
+        raise typer.Exit(command.start("destroy", stacks, given))
     state = open_state(default_folder(), create=False)
     if state is None or not state.is_locked:
         if state is not None and _stop_leftovers(state):

@@ -12,12 +12,14 @@ from typing import Annotated, Any
 import typer
 
 from catalog.contract import GATEWAY_HTTP_PORT, GATEWAY_TLS_PORT
+from cli.deploy import command
 from cli.errors import CommandError, Exit
 from cli.local.settings import LocalSettings, answers_offline
 from cli.local.state import LockedError, State, default_folder, open_state
 
 app = typer.Typer(add_completion=False)
 _PIPE = "FLEET_PROGRESS_FD"
+_LOCAL = ("port", "tls_port", "detach", "address_rate")
 _EXAMPLE_AGENT = "business_plan_agent_009"
 
 HttpPort = Annotated[
@@ -34,18 +36,45 @@ Rate = Annotated[
 
 @app.command()
 def up(
+    context: typer.Context,
+    stacks: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="STACK", help=f"{command.STACKS} Without one, the platform starts on this machine."),
+    ] = None,
     port: HttpPort = GATEWAY_HTTP_PORT,
     tls_port: TlsPort = GATEWAY_TLS_PORT,
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Return once everything is ready and leave it running.")
     ] = False,
     address_rate: Rate = _RATE,
+    yes: command.Yes = False,
+    as_json: command.JsonLines = False,
+    canary_shard: command.Canary = "",
+    wave: command.WaveSize = 4,
+    parallel: command.Parallel = 2,
+    allow_destroy: command.AllowDestroy = 10,
+    allow_protected: command.AllowProtected = None,
+    allow_checkout: command.AllowCheckout = False,
+    adopt: command.Adopt = None,
+    forget: command.Forget = None,
 ) -> None:
-    """Start the whole platform on this machine: nginx, control, the agents, PostgreSQL and Valkey, on loopback.
+    """Start the whole platform on this machine, or with STACK bring cloud stacks up.
 
-    State is in .fleet/ (FLEET_STATE names another folder). Ctrl-C drains and stops everything.
-    With ANTHROPIC_API_KEY set, Claude answers; without, a labelled offline model does.
+    On this machine: nginx, control, the agents, PostgreSQL and Valkey, on loopback. State is in .fleet/ (FLEET_STATE
+    names another folder). Ctrl-C drains and stops everything. With ANTHROPIC_API_KEY set, Claude answers; without, a
+    labelled offline model does.
+
+    In clouds, through Pulumi's CLI: each stack's plan is shown and confirmed, then layers go in order and shards in
+    waves, the first alone. A failure stops what has not begun; the same command goes on. Ctrl-C lets operations
+    under way end.
     """
+    command.require_fitting(context, bool(stacks), local=_LOCAL)
+    if stacks:
+        given = command.options(
+            yes=yes, as_json=as_json, parallel=parallel, wave=wave, canary=canary_shard, share=allow_destroy,
+            protected=allow_protected, checkout=allow_checkout, adopt=adopt, forget=forget,
+        )  # fmt: skip
+        raise typer.Exit(command.start("up", stacks, given))
     state = open_state(default_folder())
     assert state is not None
     settings = LocalSettings(http_port=port, tls_port=tls_port, address_rate=address_rate or None)
