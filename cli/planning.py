@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -43,28 +43,41 @@ def stack_settings(stack: str) -> PlatformSpec:
     try:
         project = config.project()
         return settings.parse(dict(config.own_values(config.stack_config(project, stack), project.name)))
-    except (ConfigError, settings.SettingsError) as error:
+    except ConfigError as error:
         raise CommandError(str(error), Exit.USAGE) from None
+    except settings.SettingsError as error:
+        raise CommandError(f"{stack}: {error}", Exit.USAGE) from None
 
 
-def recorded(stacks: Iterable[str], *, known: bool = False) -> list[Plan]:
-    """The plans of stacks, recorded side by side with progress on standard error. Raises CommandError with every problem of all."""
-    from infra.plan.plan import Plan
+def attempted(stacks: Iterable[str], *, known: bool = False) -> dict[str, Plan | PlanError]:
+    """Stack → its plan, or why there is none; recorded side by side with progress on standard error."""
     from infra.plan.recording import Job, run_all
 
     mode: Mode = "known" if known else "unknown"
     jobs = [Job(stack, mode) for stack in stacks]
     with Progress(len(jobs)) as progress:
         results = run_all(jobs, done=progress.done)
-    problems = [_told(job, result) for job, result in zip(jobs, results, strict=True) if not isinstance(result, Plan)]
+    return {job.stack: result for job, result in zip(jobs, results, strict=True)}
+
+
+def recorded(stacks: Iterable[str], *, known: bool = False) -> list[Plan]:
+    """The plans of stacks. Raises CommandError with every problem of all."""
+    return succeeded(attempted(stacks, known=known))
+
+
+def succeeded(results: Mapping[str, Plan | PlanError]) -> list[Plan]:
+    """The plans, if none failed. Raises CommandError with every problem of all."""
+    from infra.plan.plan import Plan
+
+    problems = [f"{stack}: {told(result)}" for stack, result in results.items() if not isinstance(result, Plan)]
     if problems:
         raise CommandError("\n".join(problems))
-    return [result for result in results if isinstance(result, Plan)]
+    return [result for result in results.values() if isinstance(result, Plan)]
 
 
-def _told(job: Job, error: Plan | PlanError) -> str:
-    where = getattr(error, "where", "")
-    return f"{job.stack}: {error}" + (f"\n{where.rstrip()}" if where else "")
+def told(error: PlanError) -> str:
+    """What an error says, and where it was."""
+    return f"{error}" + (f"\n{error.where.rstrip()}" if error.where else "")
 
 
 class Progress:

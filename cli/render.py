@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.errors import CommandError, Exit
-from cli.planning import Stacks, chosen
-from infra.plan import config
+from cli.planning import Stacks, chosen, stack_settings
 
 if TYPE_CHECKING:
     from catalog.registry import Registry
@@ -73,18 +72,15 @@ def _refuse_foreign(output: Path) -> None:
 
 def _rendered(name: str) -> Rendered:
     from catalog.registry import CatalogError
-    from infra import settings
     from infra.plan import render as rendering
 
-    project = config.project()
-    stack = config.stack_config(project, name)
+    spec = stack_settings(name)
+    if spec.layers != ("fleet",):
+        return _recorded(name)
     try:
-        spec = settings.parse(dict(config.own_values(stack, project.name)))
-        if spec.layers == ("fleet",):
-            return rendering.fleet(spec, _registry())
-    except (settings.SettingsError, CatalogError) as error:
+        return rendering.fleet(spec, _registry())
+    except CatalogError as error:
         raise CommandError(f"{name}: {error}") from None
-    return _recorded(name)
 
 
 @cache

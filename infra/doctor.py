@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from infra import rules
+from infra.clouds import capacity
 from infra.settings import PlatformSpec
 
 Run = Callable[[Sequence[str]], tuple[int, str]]
@@ -165,11 +166,12 @@ def _quotas(spec: PlatformSpec, run: Run) -> Iterator[Finding]:
 
 
 def most_vcpus(spec: PlatformSpec) -> int:
-    """vCPUs of all nodes autoscaling may reach, at 8 vCPUs a node (4 in dev and staging)."""
-    from infra.clouds.capacity import nodes_at_most
+    """vCPUs of all nodes autoscaling may reach.
 
-    cpus = 8 if spec.environment == "prod" else 4
-    return nodes_at_most(spec, cpus) * cpus
+    On Azure node provisioning has no ceiling and chooses sizes by itself: there it is what the fleet asks for at its
+    largest, on nodes of the system pool's size.
+    """
+    return capacity.nodes_at_most(spec) * capacity.node_type(spec).cpu
 
 
 def _aws_quota(spec: PlatformSpec, run: Run) -> tuple[int, str]:
@@ -182,8 +184,10 @@ def _gcp_quota(spec: PlatformSpec, run: Run) -> tuple[int, str]:
     code, text = run(["gcloud", "compute", "regions", "describe", spec.region, "--format", "json(quotas)"])
     if code != 0:
         return code, text
-    quotas = json.loads(text).get("quotas", [])
-    return 0, next((str(entry["limit"]) for entry in quotas if entry.get("metric") == "CPUS"), "")
+    limits = {entry.get("metric"): str(entry.get("limit")) for entry in json.loads(text).get("quotas", [])}
+    # Families after the first generation have a quota of their own, N2_CPUS for n2-standard-8; the others share CPUS.
+    family = capacity.node_type(spec).name.partition("-")[0].upper()
+    return 0, limits.get(f"{family}_CPUS", limits.get("CPUS", ""))
 
 
 def _azure_quota(spec: PlatformSpec, run: Run) -> tuple[int, str]:

@@ -257,6 +257,11 @@ class AlertSettings(Settings):
         default=SecretStr(""),
         description="Its password; set with `pulumi config set --secret --path alerts.smtpPassword`.",
     )
+    runbook_url: str = Field(
+        default="",
+        pattern=r"^(https?://[^\s#]+)?$",
+        description="URL of the runbook's page, which alerts link to with their heading appended; default: its path in the repository.",
+    )
 
 
 class PlatformSpec(Settings):

@@ -35,7 +35,14 @@ _DATA = (
 
 def blast_radius(found: Diff) -> list[str]:
     """What a change does, in plain words, the gravest first; one sentence if it does nothing."""
-    words = [*_losses(found), *_shares(found), *_rolls(found), *_scales(found), *_releases(found), *_comes_and_goes(found)]
+    words = [
+        *_losses(found),
+        *_shares(found),
+        *_rolls(found),
+        *_scales(found),
+        *_releases(found),
+        *_comes_and_goes(found),
+    ]
     return words or ["changes nothing that runs"]
 
 

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+from infra.clouds.capacity import NODES
 from infra.plan.plan import Resource
 
 FOLDER = Path(__file__).resolve().parents[1] / "prices"
@@ -79,8 +80,8 @@ class Table:
 
     def fleet_node(self, environment: str) -> Node:
         """The node type that the foundation of an environment runs: what a fleet alone is priced on."""
-        nodes = self.data["fleet_node"]
-        found = self.node(nodes.get(environment, nodes["prod"]))
+        types = NODES[self.cloud]
+        found = self.node(types.get(environment, types["prod"]).name)
         assert found is not None
         return found
 

@@ -16,6 +16,7 @@ import typer
 from catalog import registry
 from cli.__main__ import COMMANDS, main
 from cli.errors import Exit
+from infra.plan import config
 
 ROOT = Path(__file__).parents[2]
 AGENT = "business_plan_agent_009"
@@ -80,6 +81,23 @@ def test_a_failure_is_a_line_and_a_code(
     assert said in captured.err
     assert "Traceback" not in captured.err
     assert not (tmp_path / "state").exists()
+
+
+def test_refused_settings_read_the_same_to_every_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(ROOT / "Pulumi.yaml", tmp_path)
+    (tmp_path / "stacks").mkdir()
+    (tmp_path / "stacks" / "Pulumi.odd.yaml").write_text("config:\n  ai-agents-platform:cloud: moon\n")
+    project = config.project(tmp_path)
+    monkeypatch.setattr(config, "project", lambda: project)
+    told = []
+    for arguments in (["render", "odd", "--output", str(tmp_path / "out")], ["doctor", "odd"]):
+        assert main(arguments) == Exit.USAGE
+        told.append(capsys.readouterr().err)
+    assert told[0] == told[1]
+    assert "odd: the stack's configuration is refused:" in told[0]
+    assert "ai-agents-platform:cloud: input should be 'aws', 'gcp', 'azure' or 'existing' (got 'moon')" in told[0]
 
 
 def test_a_deployed_platform_is_chosen_by_environment(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from pathlib import Path
 
 import pytest
 
 from infra import settings
-from infra.doctor import Finding, examine, execute
+from infra.doctor import Finding, examine, execute, most_vcpus
 from infra.settings import PlatformSpec
 
 AWS = {
@@ -23,6 +24,19 @@ AWS |= {"zones": ["eu-central-1a", "eu-central-1b", "eu-central-1c"]}  # type: i
 
 def spec(**change: object) -> PlatformSpec:
     return settings.parse({**AWS, "images": {"runtime": "ghcr.io/acme/runtime@sha256:" + "a" * 64}, **change})
+
+
+REGIONS = {
+    "aws": ("eu-central-1", "210987654321", "eu-central-1a", "eu-central-1b", "eu-central-1c"),
+    "gcp": ("europe-west3", "account", "europe-west3-a", "europe-west3-b", "europe-west3-c"),
+    "azure": ("germanywestcentral", "00000000-1111-2222-3333-444444444444", "1", "2", "3"),
+}
+
+
+def cloud_spec(cloud: str, environment: str, **change: object) -> PlatformSpec:
+    region, account, *zones = REGIONS[cloud]
+    tenant = {"tenant": "55555555-6666-7777-8888-999999999999"} if cloud == "azure" else {}
+    return spec(cloud=cloud, environment=environment, region=region, account=account, zones=zones, **tenant, **change)
 
 
 class Machine:
@@ -88,6 +102,28 @@ def test_a_quota_below_what_autoscaling_may_reach_is_a_problem_with_both_numbers
     found = by_subject(examine(spec(), execute))["quota"]
     assert found.verdict == "problem"
     assert found.message.startswith("16 vCPUs are allowed in eu-central-1")
+
+
+@pytest.mark.parametrize(
+    ("cloud", "environment", "cpu"),
+    [("aws", "dev", 2), ("aws", "prod", 8), ("gcp", "dev", 4), ("azure", "dev", 2), ("azure", "staging", 4)],
+)
+def test_the_quota_that_is_needed_counts_the_vcpus_of_the_cloud_s_own_node_type(
+    cloud: str, environment: str, cpu: int
+) -> None:
+    stack = cloud_spec(cloud, environment, cluster={"nodes": 10})
+    assert most_vcpus(stack) == 10 * cpu
+
+
+def test_on_google_cloud_the_quota_of_the_nodes_own_family_is_read(machine: Machine) -> None:
+    quotas = {"quotas": [{"metric": "CPUS", "limit": 1000.0}, {"metric": "N2_CPUS", "limit": 24.0}]}
+    machine.has("gcloud", f"if [ \"$1\" = compute ]; then echo '{json.dumps(quotas)}'; else echo account; fi")
+    found = {
+        environment: by_subject(examine(cloud_spec("gcp", environment), execute))["quota"]
+        for environment in ("dev", "prod")
+    }
+    assert found["prod"].message.startswith("24 vCPUs are allowed")
+    assert (found["dev"].verdict, found["dev"].message.split()[0]) == ("ok", "1000")
 
 
 def test_a_private_cluster_says_where_up_must_run(machine: Machine) -> None:

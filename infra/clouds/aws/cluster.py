@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pulumi
@@ -13,12 +12,10 @@ from infra import contracts
 from infra.clouds.aws.keys import Keys
 from infra.clouds.aws.network import Network
 from infra.clouds.aws.policies import trust
-from infra.clouds.capacity import nodes_at_most
+from infra.clouds.capacity import node_type, nodes_at_most
 from infra.naming import Placement
 from infra.settings import PlatformSpec
 
-NODE_TYPES: Mapping[str, str] = {"dev": "m7i.large", "staging": "m7i.xlarge", "prod": "m7i.2xlarge"}
-"""Node type by environment: 4 GiB a vCPU, near the fleet's request of 1 GiB a vCPU plus monitoring and caches."""
 ADD_ONS = ("vpc-cni", "kube-proxy", "coredns", "eks-pod-identity-agent", "metrics-server")
 """What every cluster needs; metrics-server feeds the agents' autoscalers. The disk driver has an identity of its own."""
 LOG_TYPES = ("api", "audit", "authenticator", "controllerManager", "scheduler")
@@ -176,12 +173,12 @@ class Cluster(pulumi.ComponentResource):
             node_role_arn=role,
             subnet_ids=list(self._args.network.private_subnets),
             ami_type="BOTTLEROCKET_x86_64",
-            instance_types=[NODE_TYPES[spec.environment]],
+            instance_types=[node_type(spec).name],
             launch_template=aws.eks.NodeGroupLaunchTemplateArgs(
                 id=template.id, version=template.latest_version.apply(str)
             ),
             scaling_config=aws.eks.NodeGroupScalingConfigArgs(
-                min_size=fewest, desired_size=fewest, max_size=nodes_at_most(spec, NODE_CPU[spec.environment])
+                min_size=fewest, desired_size=fewest, max_size=nodes_at_most(spec)
             ),
             update_config=aws.eks.NodeGroupUpdateConfigArgs(max_unavailable_percentage=33),
             node_repair_config=aws.eks.NodeGroupNodeRepairConfigArgs(enabled=True),
@@ -218,10 +215,6 @@ class Cluster(pulumi.ComponentResource):
             tags=self._tags(add_on),
             opts=ResourceOptions(parent=self, depends_on=depends_on),
         )
-
-
-NODE_CPU: Mapping[str, int] = {"dev": 2, "staging": 4, "prod": 8}
-"""vCPUs of NODE_TYPES."""
 
 
 def _disk(device: str, gib: int, key: Input[str]) -> aws.ec2.LaunchTemplateBlockDeviceMappingArgs:

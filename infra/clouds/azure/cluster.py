@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from base64 import b64decode
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +14,10 @@ from infra import contracts
 from infra.clouds.azure.group import Group
 from infra.clouds.azure.keys import Keys
 from infra.clouds.azure.network import Network
+from infra.clouds.capacity import node_type
 from infra.naming import Placement
 from infra.settings import PlatformSpec
 
-NODE_TYPES: Mapping[str, str] = {"dev": "Standard_D2as_v5", "staging": "Standard_D4as_v5", "prod": "Standard_D8as_v5"}
 AUDIT_LOGS = ("kube-apiserver", "kube-audit-admin", "kube-controller-manager", "kube-scheduler", "guard")
 
 
@@ -212,7 +211,7 @@ def _system_pool(
         name="system",
         mode="System",
         type="VirtualMachineScaleSets",
-        vm_size=NODE_TYPES[spec.environment],
+        vm_size=node_type(spec).name,
         os_type="Linux",
         os_sku="AzureLinux3",
         os_disk_size_gb=128,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pulumi
@@ -10,15 +9,12 @@ import pulumi_gcp as gcp
 from pulumi import Input, Output, ResourceOptions
 
 from infra import contracts
-from infra.clouds.capacity import nodes_at_most
+from infra.clouds.capacity import NODES, node_type, nodes_at_most
 from infra.clouds.gcp.keys import Keys
 from infra.clouds.gcp.network import PODS, SERVICES, Network
 from infra.naming import Placement
 from infra.settings import PlatformSpec
 
-NODE_TYPES: Mapping[str, str] = {"dev": "e2-standard-4", "staging": "n2-standard-4", "prod": "n2-standard-8"}
-NODE_CPU: Mapping[str, int] = {"dev": 4, "staging": 4, "prod": 8}
-"""vCPUs of NODE_TYPES."""
 NODE_ROLES = ("roles/container.defaultNodeServiceAccount", "roles/artifactregistry.reader")
 
 
@@ -154,7 +150,7 @@ class Cluster(pulumi.ComponentResource):
             # The pool GKE insists on making is taken away again; ours follows.
             remove_default_node_pool=True,
             initial_node_count=1,
-            node_config=_node_config(NODE_TYPES["dev"], account, self._args.keys.data, place),
+            node_config=_node_config(NODES["gcp"]["dev"].name, account, self._args.keys.data, place),
             resource_labels=dict(place.tags),
             # GKE writes the removed pool's settings back; and the keys' grants come first.
             opts=ResourceOptions(
@@ -174,12 +170,12 @@ class Cluster(pulumi.ComponentResource):
             initial_node_count=1,
             autoscaling=gcp.container.NodePoolAutoscalingArgs(
                 total_min_node_count=fewest,
-                total_max_node_count=nodes_at_most(spec, NODE_CPU[spec.environment]),
+                total_max_node_count=nodes_at_most(spec),
                 location_policy="BALANCED",
             ),
             management=gcp.container.NodePoolManagementArgs(auto_repair=True, auto_upgrade=True),
             upgrade_settings=gcp.container.NodePoolUpgradeSettingsArgs(max_surge=1, max_unavailable=0),
-            node_config=_node_config(NODE_TYPES[spec.environment], account, self._args.keys.data, self._args.place),
+            node_config=_node_config(node_type(spec).name, account, self._args.keys.data, self._args.place),
             opts=ResourceOptions(parent=self, ignore_changes=["initialNodeCount", "nodeCount"]),
         )
 

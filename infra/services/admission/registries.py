@@ -25,6 +25,7 @@ PUBLISHERS: Final[Mapping[str, tuple[str, ...]]] = {
     "loki": ("docker.io/grafana/", "docker.io/kiwigrid/", "docker.io/library/memcached", "docker.io/prom/"),
     "alloy": ("docker.io/grafana/", "quay.io/prometheus-operator/"),
     "exporters of the stores": ("quay.io/prometheuscommunity/", "docker.io/oliver006/"),
+    "prober": ("quay.io/prometheus/",),
     "cert-manager": ("quay.io/jetstack/",),
     "istiod": ("docker.io/istio/", "registry.istio.io/"),
 }

@@ -15,7 +15,7 @@ from infra.naming import NAMESPACE as PLATFORM
 from infra.naming import Placement, labels
 from infra.pods import Manifest
 from infra.services import charts, scripts
-from infra.services.certificates import Authority, AuthorityArgs
+from infra.services.certificates import Authority, AuthorityArgs, digest
 from infra.services.consul import settings
 from infra.services.consul.settings import NAMESPACE
 from infra.services.jobs.consul_bootstrap import POLICIES
@@ -24,10 +24,9 @@ from infra.services.scripts import Script
 from infra.settings import PlatformSpec
 from infra.workloads.manifests import CONSUL_CA_MAP, consul_token_secret
 
-TOKENS_SECRET, TOKENS_MOUNT = "consul-tokens", "/tokens"
-BOOTSTRAP_MOUNT, CA_MOUNT = "/bootstrap", "/etc/consul-ca"
+TOKENS_MOUNT, BOOTSTRAP_MOUNT, CA_MOUNT = "/tokens", "/bootstrap", "/etc/consul-ca"
 PLATFORM_ROLES = ("agent", "control")
-"""Roles whose tokens the platform's pods mount; operators read theirs with kubectl."""
+"""Roles whose tokens the platform's pods mount; operators read theirs with kubectl, Prometheus' its operator."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,16 @@ class Consul(pulumi.ComponentResource):
             f"{name}-boundary", BoundaryArgs(args.spec, NAMESPACE, "consul"), opts=ResourceOptions(parent=self)
         )
         self._inside = ResourceOptions(parent=self, depends_on=[boundary])
-        before = self._certificates_and_keys()
+        authority = Authority(
+            f"{name}-authority", AuthorityArgs("Consul of the agents platform", args.place.protect), opts=self._inside
+        )
+        certificate, key = authority.server("server", settings.DNS_NAMES)
+        before = [
+            *self._certificates(authority.certificate, {"tls.crt": certificate, "tls.key": key}),
+            self._gossip(),
+        ]
+        # The certificate is read at start alone: a new one rolls the pods.
+        annotations = digest(certificate).apply(lambda text: f'"ai-agents/certificate": "{text}"')
         tokens = self._tokens()
         chart = charts.CONSUL
         release = kubernetes.release(
@@ -61,7 +69,7 @@ class Consul(pulumi.ComponentResource):
             version=chart.version,
             repository=chart.repository,
             namespace=NAMESPACE,
-            values=settings.values(args.spec),
+            values=settings.values(args.spec, annotations),
             opts=ResourceOptions(parent=self, depends_on=before, protect=args.place.protect),
         )
         kubernetes.apply(
@@ -79,27 +87,23 @@ class Consul(pulumi.ComponentResource):
         self.address, self.ready = settings.ADDRESS, ready.urn.apply(lambda _: settings.ADDRESS)
         self.register_outputs({"address": self.address})
 
-    def _certificates_and_keys(self) -> list[pulumi.Resource]:
-        authority = Authority(
-            f"{self._name}-authority",
-            AuthorityArgs("Consul of the agents platform", self._args.place.protect),
-            opts=self._inside,
-        )
+    def _certificates(self, authority: Output[str], server: Manifest) -> list[pulumi.Resource]:
+        ca = {"ca.crt": authority}
+        return [
+            self._add(_secret(settings.CA_SECRET, NAMESPACE, {"tls.crt": authority}), "ca-secret"),
+            self._add(_secret(settings.TLS_SECRET, NAMESPACE, server), "tls"),
+            self._add(_config_map(NAMESPACE, ca), "ca"),
+            self._add(_config_map(PLATFORM, ca), "ca-platform"),
+        ]
+
+    def _gossip(self) -> pulumi.Resource:
         gossip = random.RandomBytes(
             f"{self._name}-gossip",
             length=32,
             opts=ResourceOptions(parent=self, additional_secret_outputs=["base64", "hex"]),
         )
-        pair = {"tls.crt": authority.certificate, "tls.key": authority.key}
-        ca = {"ca.crt": authority.certificate}
-        return [
-            self._add(_secret(settings.CA_SECRET, NAMESPACE, pair), "ca-secret"),
-            self._add(
-                _secret(settings.GOSSIP_SECRET, NAMESPACE, {"key": Output.secret(gossip.base64)}), "gossip-secret"
-            ),
-            self._add(_config_map(NAMESPACE, ca), "ca"),
-            self._add(_config_map(PLATFORM, ca), "ca-platform"),
-        ]
+        secret = {"key": Output.secret(gossip.base64)}
+        return self._add(_secret(settings.GOSSIP_SECRET, NAMESPACE, secret), "gossip-secret")
 
     def _tokens(self) -> list[pulumi.Resource]:
         made: dict[str, Output[str]] = {}
@@ -109,7 +113,7 @@ class Consul(pulumi.ComponentResource):
                 opts=ResourceOptions(parent=self, additional_secret_outputs=["result"]),
             )
             made[role] = Output.secret(token.result)
-        own: list[pulumi.Resource] = [self._add(_secret(TOKENS_SECRET, NAMESPACE, made), "tokens")]
+        own: list[pulumi.Resource] = [self._add(_secret(settings.TOKENS_SECRET, NAMESPACE, made), "tokens")]
         own += [
             self._add(_secret(consul_token_secret(role), PLATFORM, {"token": made[role]}), f"tokens-{role}")
             for role in PLATFORM_ROLES
@@ -123,7 +127,7 @@ class Consul(pulumi.ComponentResource):
 def bootstrap(spec: PlatformSpec) -> Script:
     """The job that writes policies and tokens."""
     volumes: list[Manifest] = [
-        {"name": "tokens", "secret": {"secretName": TOKENS_SECRET}},
+        {"name": "tokens", "secret": {"secretName": settings.TOKENS_SECRET}},
         {"name": "bootstrap", "secret": {"secretName": settings.BOOTSTRAP_SECRET}},
         {"name": "consul-ca", "configMap": {"name": CONSUL_CA_MAP}},
     ]

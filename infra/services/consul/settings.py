@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from pulumi import Input
+
 from infra import pods
 from infra.naming import labels
 from infra.pods import Manifest
@@ -17,7 +19,23 @@ RELEASE = "consul"
 PORT = 8501
 API = "consul-api"
 ADDRESS = f"https://{API}.{NAMESPACE}.svc.cluster.local:{PORT}"
-CA_SECRET, GOSSIP_SECRET = "consul-ca", "consul-gossip"
+CA_SECRET, TLS_SECRET, GOSSIP_SECRET = "consul-ca", "consul-server-tls", "consul-gossip"
+TOKENS_SECRET = "consul-tokens"
+"""Every role's token, by the role's name."""
+METRICS_ROLE = "prometheus"
+DNS_NAMES = (
+    # Servers recognize each other by this name (verify_server_hostname).
+    "server.dc1.consul",
+    "*.server.dc1.consul",
+    *(
+        f"{name}{suffix}"
+        for name in (f"{RELEASE}-server", f"*.{RELEASE}-server")
+        for suffix in ("", f".{NAMESPACE}", f".{NAMESPACE}.svc", f".{NAMESPACE}.svc.cluster.local")
+    ),
+    f"{API}.{NAMESPACE}.svc.cluster.local",
+    "localhost",
+)
+"""What a server is called: what the chart's own certificates say, and the Service that processes use."""
 BOOTSTRAP_SECRET = f"{RELEASE}-bootstrap-acl-token"
 """The chart's own: its job bootstraps the ACLs and writes the first token there, under ``token``."""
 
@@ -27,8 +45,19 @@ def replicas(spec: PlatformSpec) -> int:
     return 1 if spec.cloud == "existing" and spec.environment == "dev" else 3
 
 
-def values(spec: PlatformSpec) -> dict[str, Any]:
-    """The chart's values. Its defaults inject sidecars, sync every Service both ways and speak plain HTTP."""
+def servers(spec: PlatformSpec) -> tuple[str, ...]:
+    """Host and port of each server; their names resolve whether they are ready or not."""
+    return tuple(
+        f"{RELEASE}-server-{number}.{RELEASE}-server.{NAMESPACE}.svc.cluster.local:{PORT}"
+        for number in range(replicas(spec))
+    )
+
+
+def values(spec: PlatformSpec, annotations: Input[str]) -> dict[str, Any]:
+    """The chart's values; ``annotations``: of the servers' pods, as lines of YAML.
+
+    Its defaults inject sidecars, sync every Service both ways and speak plain HTTP.
+    """
     servers = replicas(spec)
     extra = {
         # Thousands of checks whose texts nobody reads would otherwise be written through Raft.
@@ -49,6 +78,9 @@ def values(spec: PlatformSpec) -> dict[str, Any]:
         "disruptionBudget": {"enabled": servers > 1, "maxUnavailable": 1},
         "priorityClassName": "ai-agents-platform",
         "exposeService": {"enabled": False},
+        # Ours: the chart's job makes one for two years whenever the release changes, and at no other time.
+        "serverCert": {"secretName": TLS_SECRET},
+        "annotations": annotations,
         "extraConfig": json.dumps(extra),
     }
     if servers == 1:
@@ -65,14 +97,16 @@ def values(spec: PlatformSpec) -> dict[str, Any]:
                 "enabled": True,
                 "verify": True,
                 "httpsOnly": True,
-                "serverAdditionalDNSSANs": [
-                    f"{API}.{NAMESPACE}.svc.cluster.local",
-                    f"{RELEASE}-server.{NAMESPACE}.svc.cluster.local",
-                ],
                 "caCert": {"secretName": CA_SECRET, "secretKey": "tls.crt"},
-                "caKey": {"secretName": CA_SECRET, "secretKey": "tls.key"},
             },
             "acls": {"manageSystemACLs": True},
+            # Without a retention the endpoint has no Prometheus format; host names would be part of gauges' names.
+            "metrics": {
+                "enabled": True,
+                "enableAgentMetrics": True,
+                "agentMetricsRetentionTime": "2m",
+                "disableAgentHostName": True,
+            },
         },
         "server": server,
         "client": {"enabled": False},

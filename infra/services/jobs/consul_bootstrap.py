@@ -1,7 +1,7 @@
 """Owns Consul's policies and the platform's tokens: ``python -m jobs.consul_bootstrap``, any number of times.
 
 A policy for each role: agents and control read the dynamic settings and register themselves, operators write
-the settings. Token secrets are made by the program and mounted; a changed secret replaces its token.
+the settings, Prometheus reads each server's metrics. Token secrets are made by the program and mounted; a changed secret replaces its token.
 
 Environment: CONSUL_HTTP_ADDR, CONSUL_CACERT, BOOTSTRAP_TOKEN_FILE, TOKENS (a folder with one file a role).
 """
@@ -40,6 +40,8 @@ POLICIES: Mapping[str, str] = {
     ),
     "control": f'key "{CONSUL_SETTINGS}" {{ policy = "read" }}\n{_READ}service "control" {{ policy = "write" }}\n',
     "operator": f'key "{CONSUL_SETTINGS}" {{ policy = "write" }}\n{_READ}',
+    # /v1/agent/metrics asks for agent:read (Consul's documentation, Metrics - Agent HTTP API), and nothing asks for less.
+    "prometheus": 'agent_prefix "" { policy = "read" }\n',
 }
 """Rules by role."""
 

@@ -28,6 +28,7 @@ from infra.services.monitoring import (
     exporters,
     loki,
     monitors,
+    prober,
     prometheus,
     rules,
 )
@@ -44,9 +45,6 @@ class MonitoringArgs:
     foundation: Foundation
     stores_secret: Input[str]
     """Name of the secret with REDIS_STATE_URL and REDIS_CACHE_URL, in the platform's namespace."""
-    consul_token: tuple[str, str] | None = None
-    """Secret of Consul's namespace and its key, whose token may read agents; None: Consul's own metrics are not
-    scraped, and its alert rests on kube-state-metrics."""
 
 
 class Monitoring(pulumi.ComponentResource):
@@ -75,6 +73,8 @@ class Monitoring(pulumi.ComponentResource):
         self._apply(self._watched(), [stack])
         self._apply(dashboards.config_maps(), spaces)
         self._apply(self._exporters(), [])
+        if prober.servers(args.spec):
+            self._apply(prober.manifests(), spaces)
         self.register_outputs({})
 
     def _after(self, *dependencies: pulumi.Resource) -> ResourceOptions:
@@ -128,7 +128,12 @@ class Monitoring(pulumi.ComponentResource):
         named = labels("ai-agents", "monitoring")
         found = [
             rules.rule_object("ai-agents-recordings", MONITORING, named, rules.recording_groups()),
-            rules.rule_object("ai-agents-alerts", MONITORING, named, alerts.alert_groups()),
+            rules.rule_object(
+                "ai-agents-alerts",
+                MONITORING,
+                named,
+                alerts.alert_groups(args.spec.alerts.runbook_url or alerts.RUNBOOK),
+            ),
             monitors.agents(),
             monitors.control(),
             monitors.exporters(),
@@ -136,8 +141,10 @@ class Monitoring(pulumi.ComponentResource):
         ]
         if args.spec.components.vault:
             found.append(monitors.vault())
-        if args.spec.components.consul and args.consul_token is not None:
-            found.append(monitors.consul(args.consul_token))
+        if args.spec.components.consul:
+            found.append(monitors.consul())
+        if prober.servers(args.spec):
+            found.append(prober.probe(args.spec))
         return found
 
     def _exporters(self) -> list[Manifest]:

@@ -18,6 +18,7 @@ from infra.services.monitoring.rules import AGENT, SERVER_ERRORS, group
 
 Severity = Literal["critical", "warning"]
 RUNBOOK: Final = "docs/RUNBOOK.md"
+"""The page in this repository."""
 
 
 @dataclass(frozen=True)
@@ -33,14 +34,10 @@ class Alert:
     description: str
     labels: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def runbook(self) -> str:
-        """Where the runbook speaks of it."""
-        return f"{RUNBOOK}#{self.name.lower()}"
-
-    def manifest(self) -> Manifest:
-        """As Prometheus reads it."""
-        texts = {"summary": self.summary, "description": self.description, "runbook_url": self.runbook}
+    def manifest(self, runbook: str = RUNBOOK) -> Manifest:
+        """As Prometheus reads it; ``runbook``: URL of the page that has a heading for each alert."""
+        url = f"{runbook}#{self.name.lower()}"
+        texts = {"summary": self.summary, "description": self.description, "runbook_url": url}
         labels = {"severity": self.severity, "platform": "ai-agents", **self.labels}
         return {"alert": self.name, "expr": self.expr, "for": self.wait, "labels": labels, "annotations": texts}
 
@@ -176,6 +173,22 @@ FLEET: Final = (
         "More than 1% of the executions have been refused with 503 for 5 minutes because too many run at once. Waiting for a model costs no CPU, so no autoscaler sees it.",
     ),
     Alert(
+        "AgentQuarantined",
+        "warning",
+        f"max by ({AGENT}) ({Metric.QUARANTINED}) == 1",
+        "0m",
+        "{{ $labels.agent_id }} is held back: executing it ended its process",
+        "Processes of {{ $labels.app }} died several times while they executed {{ $labels.agent_id }}. It is refused everywhere for a while and then tried again; its neighbours serve.",
+    ),
+    Alert(
+        "AgentUnavailable",
+        "warning",
+        f"max by ({AGENT}) ({Metric.UNAVAILABLE}) == 1",
+        "5m",
+        "{{ $labels.agent_id }} is not served: its definition cannot be loaded",
+        "Processes of {{ $labels.app }} have run for 5 minutes without {{ $labels.agent_id }}, whose definition they could not load.",
+    ),
+    Alert(
         "AuditLag",
         "warning",
         f"max({Metric.AUDIT_LAG}) > 60",
@@ -198,6 +211,14 @@ FLEET: Final = (
         "1h",
         "Certificate {{ $labels.name }} expires in {{ $value | humanizeDuration }}",
         "Certificate {{ $labels.namespace }}/{{ $labels.name }} expires within 14 days; cert-manager renews after two thirds of its life, so renewal has failed.",
+    ),
+    Alert(
+        "ServerCertificateExpiry",
+        "warning",
+        'min by (instance) (probe_ssl_earliest_cert_expiry{job="certificates"}) - time() < 30 * 86400',
+        "1h",
+        "The certificate of {{ $labels.instance }} expires in {{ $value | humanizeDuration }}",
+        "`pulumi up` renews the certificates of Vault's and Consul's servers once they are a year old and starts the servers again with them: either nobody ran it for almost a year, or this server was not started again. When it ends, nothing reaches the server.",
     ),
     Alert(
         "VaultSealed",
@@ -223,9 +244,9 @@ FLEET: Final = (
 ALERTS: Final = (*SPECIFIED, *FLEET)
 
 
-def alert_groups() -> list[Manifest]:
-    """The groups of all alerts."""
+def alert_groups(runbook: str = RUNBOOK) -> list[Manifest]:
+    """The groups of all alerts, which link to ``runbook``."""
     return [
-        group("ai-agents.specified", (alert.manifest() for alert in SPECIFIED)),
-        group("ai-agents.fleet", (alert.manifest() for alert in FLEET)),
+        group("ai-agents.specified", (alert.manifest(runbook) for alert in SPECIFIED)),
+        group("ai-agents.fleet", (alert.manifest(runbook) for alert in FLEET)),
     ]

@@ -67,17 +67,17 @@ def vault() -> Manifest:
     return _object("ServiceMonitor", "vault", {"selector": {"matchLabels": selector}, "endpoints": [endpoint]}, "vault")
 
 
-def consul(token: tuple[str, str]) -> Manifest:
-    """Every Consul server; ``token``: secret of Consul's namespace and its key, which may read agents (agent_prefix)."""
+def consul() -> Manifest:
+    """Every Consul server, with the token of a role that may read agents and nothing else (jobs.consul_bootstrap)."""
     tls = {"ca": {"configMap": {"name": "consul-ca", "key": "ca.crt"}}, "serverName": _host(consul_settings.ADDRESS)}
-    name, key = token
+    token = {"name": consul_settings.TOKENS_SECRET, "key": consul_settings.METRICS_ROLE}
     endpoint = {
         "port": "https",
         "path": "/v1/agent/metrics",
         "params": {"format": ["prometheus"]},
         "scheme": "https",
         "tlsConfig": tls,
-        "authorization": {"type": "Bearer", "credentials": {"name": name, "key": key}},
+        "authorization": {"type": "Bearer", "credentials": token},
         "interval": _INTERVAL,
         "relabelings": [_replace("consul", "job")],
     }

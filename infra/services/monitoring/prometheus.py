@@ -64,7 +64,8 @@ def _claim(size: str) -> Manifest:
 
 def _prometheus(spec: PlatformSpec) -> Manifest:
     everything = {
-        f"{kind}SelectorNilUsesHelmValues": False for kind in ("rule", "serviceMonitor", "podMonitor", "scrapeConfig")
+        f"{kind}SelectorNilUsesHelmValues": False
+        for kind in ("rule", "serviceMonitor", "podMonitor", "probe", "scrapeConfig")
     }
     memory = {"dev": ("512Mi", "1Gi"), "staging": ("2Gi", "4Gi"), "prod": ("6Gi", "12Gi")}[spec.environment]
     return {

@@ -133,13 +133,16 @@ def _consul() -> Iterator[Connection]:
 
 def _monitoring() -> Iterator[Connection]:
     scraped = {
-        "agent": (PORT_NAME,), "control": (PORT_NAME,), "exporter": (PORT_NAME,), "vault": ("https",), "consul-server": ("https",), "prometheus": ("http-web", "reloader-web"),
+        "agent": (PORT_NAME,), "control": (PORT_NAME,), "exporter": (PORT_NAME,), "prober": (PORT_NAME,), "vault": ("https",), "consul-server": ("https",), "prometheus": ("http-web", "reloader-web"),
         "alertmanager": ("http-web", "reloader-web"), "grafana": ("grafana",), "prometheus-operator": ("https",), "kube-state-metrics": ("http", "metrics"),
         "loki": ("http-metrics",), "alloy": ("http-metrics",), "cert-manager": ("http-metrics",), "cert-manager-webhook": ("http-metrics",),
         "cert-manager-injector": ("http-metrics",), "istiod": ("http-monitoring",),
     }  # fmt: skip
     for target, ports in scraped.items():
         yield Connection("prometheus", target, ports)
+    # It looks at the certificates that servers show.
+    for server in ("vault", "consul-server"):
+        yield Connection("prober", server, ("https",))
     # Kubelets with cAdvisor, and node exporters, which have the node's address.
     yield Connection("prometheus", "nodes", (10250, 9100))
     yield Connection("alertmanager", "alertmanager", ("mesh-tcp", "mesh-udp"))
@@ -155,7 +158,8 @@ def _monitoring() -> Iterator[Connection]:
     for source in ("prometheus", "prometheus-operator", "kube-state-metrics", "grafana", "loki", "alloy", *admission):
         yield Connection(source, "kubernetes", (HTTPS,))
         yield Connection(source, "dns", (53,))
-    yield Connection("alertmanager", "dns", (53,))
+    for source in ("alertmanager", "prober"):
+        yield Connection(source, "dns", (53,))
 
 
 def _certificates(spec: PlatformSpec) -> Iterator[Connection]:

@@ -18,6 +18,8 @@ VAULT, CONSUL, MONITORING, COLLECTORS = "vault", "consul", "monitoring", "collec
 CERTIFICATES, MESH = "cert-manager", "istio-system"
 WEBHOOK_PORT: Final = 10260
 """Of cert-manager's webhook."""
+PROBER_PORT: Final = 9115
+"""Of the blackbox exporter (Prometheus' list of default port allocations)."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ OURS: Final = (
     Role("control", NAMESPACE, {"role": "control"}, {PORT_NAME: Port(CONTROL_PORT)}),
     Role("agent", NAMESPACE, {"role": "agent"}, {PORT_NAME: Port(0)}),
     Role("exporter", NAMESPACE, {"role": "exporter"}, {PORT_NAME: Port(0)}),
+    Role("prober", MONITORING, {"role": "prober"}, {PORT_NAME: Port(PROBER_PORT)}),
     Role("postgres", DATA, {"app": "postgres"}, {"store": Port(5432)}),
     Role("valkey-state", DATA, {"app": "valkey-state"}, {"store": Port(6379)}),
     Role("valkey-cache", DATA, {"app": "valkey-cache"}, {"store": Port(6379)}),
@@ -91,8 +94,6 @@ CHARTS: Final[Mapping[str, tuple[Role, ...]]] = {
         Role(
             "consul-acl-init-cleanup", CONSUL, {"app": "consul", "component": "server-acl-init-cleanup"}, {}, "consul"
         ),
-        Role("consul-tls-init", CONSUL, {"app": "consul", "component": "tls-init"}, {}, "consul"),
-        Role("consul-tls-init-cleanup", CONSUL, {"app": "consul", "component": "tls-init-cleanup"}, {}, "consul"),
         Role(
             "consul-gossip-init", CONSUL, {"app": "consul", "component": "gossip-encryption-autogenerate"}, {}, "consul"
         ),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any
 
 import pulumi
@@ -15,7 +14,7 @@ from infra.naming import NAMESPACE as PLATFORM
 from infra.naming import Placement, labels
 from infra.pods import Manifest
 from infra.services import charts, scripts
-from infra.services.certificates import Authority, AuthorityArgs
+from infra.services.certificates import Authority, AuthorityArgs, digest
 from infra.services.policies.boundary import Boundary, BoundaryArgs
 from infra.services.vault import jobs, settings
 from infra.services.vault.settings import NAMESPACE
@@ -74,7 +73,6 @@ class Vault(pulumi.ComponentResource):
         args = self._args
         seal = settings.seal(args.spec, args.foundation.keys.vault)
         config = seal.apply(lambda stanza: settings.configuration(settings.replicas(args.spec), stanza))
-        digest = certificate.apply(lambda pem: sha256(pem.encode()).hexdigest()[:16])
         chart = charts.VAULT
         return kubernetes.release(
             f"{self._name}-release",
@@ -82,7 +80,7 @@ class Vault(pulumi.ComponentResource):
             version=chart.version,
             repository=chart.repository,
             namespace=NAMESPACE,
-            values=settings.values(args.spec, config, args.foundation.identities.vault, digest),
+            values=settings.values(args.spec, config, args.foundation.identities.vault, digest(certificate)),
             opts=ResourceOptions(parent=self, depends_on=self._before, protect=args.place.protect),
         )
 

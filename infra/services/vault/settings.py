@@ -40,6 +40,14 @@ def replicas(spec: PlatformSpec) -> int:
     return 1 if spec.cloud == "existing" else 3
 
 
+def servers(spec: PlatformSpec) -> tuple[str, ...]:
+    """Host and port of each server; their names resolve whether they are ready or not."""
+    return tuple(
+        f"{RELEASE}-{number}.{RELEASE}-internal.{NAMESPACE}.svc.cluster.local:{PORT}"
+        for number in range(replicas(spec))
+    )
+
+
 def seal(spec: PlatformSpec, key: Input[str]) -> Output[str]:
     """The seal stanza of the cloud, for the foundation's key; empty on a cluster without a cloud's.
 

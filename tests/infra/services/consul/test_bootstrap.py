@@ -8,6 +8,7 @@ import os
 import ssl
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,14 +17,19 @@ from typing import Any
 
 import httpx2
 import pytest
+from cryptography import x509
 
 from catalog.contract import CONSUL_SETTINGS
 from cli.local.part import free_ports
 from infra.services import scripts
+from infra.services.consul import settings as consul
 from infra.services.jobs.consul_bootstrap import POLICIES, accessor
+from infra.services.monitoring import monitors
+from infra.settings import parse
 from runtime.consul import Consul, ConsulError
 from runtime.discovery import Registration
 from runtime.dynamic import DynamicSource
+from tests.infra.services.monitoring.servers import prometheus
 from tests.runtime import servers
 
 REPOSITORY = Path(__file__).parents[4]
@@ -105,6 +111,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
         "disable_update_check": True,
         "node_name": "server",
         "performance": {"raft_multiplier": 1},
+        "telemetry": telemetry(),
         "tls": {"defaults": {**_certificate(tmp_path), "verify_outgoing": True}},
         "encrypt": "pUqJrVyVRj5jsiYEkM/tFQYfWyJIv4s3XkvDwy7Cu5s=",
     }
@@ -125,6 +132,18 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
     with servers._running(command, tmp_path / "consul.log", f"https://127.0.0.1:{https}", leads) as running:
         yield Server(running.url, tmp_path, {role: str(uuid.uuid4()) for role in POLICIES})
+
+
+def telemetry() -> dict[str, Any]:
+    """What the chart makes of its metrics' values (templates/server-config-configmap.yaml)."""
+    values = consul.values(parse({"cloud": "existing", "environment": "dev", "data": "in-cluster"}), "")
+    metrics = values["global"]["metrics"]
+    assert metrics["enabled"]
+    assert metrics["enableAgentMetrics"]
+    return {
+        "prometheus_retention_time": metrics["agentMetricsRetentionTime"],
+        "disable_hostname": metrics["disableAgentHostName"],
+    }
 
 
 def _certificate(folder: Path) -> dict[str, str]:
@@ -220,3 +239,62 @@ async def test_the_runtimes_own_registration_and_settings_work_with_an_agents_to
     with pytest.raises(ConsulError, match="403"):
         await client.request("PUT", f"/v1/kv/{CONSUL_SETTINGS}", json={})
     await client.close()
+
+
+METRICS = {"format": "prometheus"}
+
+
+def test_prometheus_reads_a_server_s_metrics_and_no_other_role_does(bootstrapped: Server) -> None:
+    metrics = bootstrapped.ask("GET", "/agent/metrics", consul.METRICS_ROLE, params=METRICS)
+    assert metrics.status_code == 200
+    assert "consul_raft_leader_lastContact" in metrics.text
+    for role in sorted(set(POLICIES) - {consul.METRICS_ROLE}):
+        assert bootstrapped.ask("GET", "/agent/metrics", role, params=METRICS).status_code == 403, role
+    assert bootstrapped.ask_with("", "GET", "/agent/metrics", params=METRICS).status_code == 403
+
+
+def test_prometheus_token_reads_no_setting_service_or_node_and_changes_nothing(bootstrapped: Server) -> None:
+    role = consul.METRICS_ROLE
+    assert (
+        bootstrapped.ask("PUT", "/agent/service/register", role, json={"Name": "control", "Port": 1}).status_code == 403
+    )
+    assert bootstrapped.ask("PUT", "/agent/leave", role).status_code == 403
+    assert bootstrapped.ask("GET", f"/kv/{CONSUL_SETTINGS}", role).status_code == 403
+    assert bootstrapped.ask("GET", "/catalog/services", role).json() == {}
+    assert bootstrapped.ask("GET", "/catalog/nodes", role).json() == []
+
+
+def test_a_real_prometheus_scrapes_consul_as_its_monitor_says(bootstrapped: Server, tmp_path: Path) -> None:
+    (endpoint,) = monitors.consul()["spec"]["endpoints"]
+    assert endpoint["authorization"]["credentials"]["name"] == consul.TOKENS_SECRET
+    token = tmp_path / "tokens" / endpoint["authorization"]["credentials"]["key"]
+    address = bootstrapped.url.removeprefix("https://")
+    scrape = {
+        "job_name": "consul",
+        "scrape_interval": "1s",
+        "scheme": endpoint["scheme"],
+        "metrics_path": endpoint["path"],
+        "params": endpoint["params"],
+        "authorization": {"type": endpoint["authorization"]["type"], "credentials_file": str(token)},
+        # The server's certificate here is the test's own, which knows its address alone.
+        "tls_config": {"ca_file": str(tmp_path / CA)},
+        "static_configs": [{"targets": [address]}],
+    }
+    (port,) = free_ports(1)
+    with prometheus(tmp_path, port, {"scrape_configs": [scrape]}) as url:
+        until = time.monotonic() + 20
+        while not (found := _value(url, "up")) or found != "1":
+            assert time.monotonic() < until, httpx2.get(f"{url}/api/v1/targets").text
+            time.sleep(0.2)
+        assert _value(url, "consul_autopilot_healthy") == "1"
+
+
+def _value(url: str, query: str) -> str:
+    result = httpx2.get(f"{url}/api/v1/query", params={"query": query}).json()["data"]["result"]
+    return str(result[0]["value"][1]) if result else ""
+
+
+def test_a_server_s_certificate_has_every_name_that_consul_itself_would_give_it(tmp_path: Path) -> None:
+    pem = Path(_certificate(tmp_path)["cert_file"]).read_bytes()
+    names = x509.load_pem_x509_certificate(pem).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert set(names.get_values_for_type(x509.DNSName)) <= set(consul.DNS_NAMES)

@@ -13,6 +13,9 @@ OTHER = 'namespace="ai-agents", pod="pool-business-2", app="pool-business", pool
 LONE = 'namespace="ai-agents", pod="business-plan-agent-009-1", app="business-plan-agent-009", pool="business", job="agent"'
 CONTROL = 'namespace="ai-agents", pod="control-1", app="control", job="control"'
 CONTAINER = 'namespace="ai-agents", pod="pool-business-1", container="pool-business"'
+VAULT = "vault-0.vault-internal.vault.svc.cluster.local:8200"
+CONSUL = "consul-server-0.consul-server.consul.svc.cluster.local:8501"
+UNRENEWED = "`pulumi up` renews the certificates of Vault's and Consul's servers once they are a year old and starts the servers again with them: either nobody ran it for almost a year, or this server was not started again. When it ends, nothing reaches the server."
 POOLED = {"app": "pool-business", "pool": "business"}
 DEPLOYED = {f'kube_deployment_spec_replicas{{namespace="ai-agents", deployment="{name}"}}': "2x80" for name in ("pool-business", "business-plan-agent-009")}  # fmt: skip
 
@@ -280,6 +283,16 @@ REST = (
         (Firing({"app": "pool-business"}, "pool-business refuses 10% of its requests", "More than 1% of the executions have been refused with 503 for 5 minutes because too many run at once. Waiting for a model costs no CPU, so no autoscaler sees it."),),
     ),
     Case("ConcurrencyRefusals", "not one in a thousand", {**_requests(POD, "a1", "0+1000x40"), f'agent_concurrency_refusals_total{{{POD}, scope="process"}}': "0+1x40"}, "15m"),
+    Case(
+        "AgentQuarantined", "at once, while any process refuses it", {f'agent_quarantined{{{POD}, agent_id="a1"}}': "0x10 1x30", f'agent_quarantined{{{OTHER}, agent_id="a1"}}': "0x40"}, "6m",
+        (Firing({"agent_id": "a1", **POOLED}, "a1 is held back: executing it ended its process", "Processes of pool-business died several times while they executed a1. It is refused everywhere for a while and then tried again; its neighbours serve."),),
+    ),
+    Case("AgentQuarantined", "not for a suspect, nor when it is tried again", {f'agent_quarantined{{{POD}, agent_id="a1"}}': "1x5 0x35", f'agent_quarantined{{{OTHER}, agent_id="a2"}}': "0x40"}, "6m"),
+    Case(
+        "AgentUnavailable", "for five minutes", {f'agent_unavailable{{{POD}, agent_id="a1"}}': "1x40"}, "6m",
+        (Firing({"agent_id": "a1", **POOLED}, "a1 is not served: its definition cannot be loaded", "Processes of pool-business have run for 5 minutes without a1, whose definition they could not load."),),
+    ),
+    Case("AgentUnavailable", "not when the next version loads", {f'agent_unavailable{{{POD}, agent_id="a1"}}': "1x5 stale"}, "6m"),
     Case("AuditLag", "more than a minute", {f"control_audit_lag_seconds{{{CONTROL}}}": "90x40"}, "10m", (Firing({}, "The audit is 1m 30s behind", "The oldest completion in the stream has waited for more than a minute, for 5 minutes: control does not drain it, or not fast enough."),)),
     Case("AuditLag", "not when it catches up", {f"control_audit_lag_seconds{{{CONTROL}}}": "90x5 0x35"}, "10m"),
     Case(
@@ -292,6 +305,17 @@ REST = (
         (Firing({"namespace": "ai-agents", "name": "gateway"}, "Certificate gateway expires in 10d 0h 0m 0s", "Certificate ai-agents/gateway expires within 14 days; cert-manager renews after two thirds of its life, so renewal has failed."),),
     ),
     Case("CertificateExpiry", "not 20 days ahead", {'certmanager_certificate_expiration_timestamp_seconds{namespace="ai-agents", name="gateway"}': f"{20 * 86_400}x300"}, "2h"),
+    Case(
+        "ServerCertificateExpiry", "within 30 days, of each server by itself",
+        {f'probe_ssl_earliest_cert_expiry{{job="certificates", instance="{VAULT}"}}': f"{10 * 86_400 + 7_200}x300", f'probe_ssl_earliest_cert_expiry{{job="certificates", instance="{CONSUL}"}}': f"{400 * 86_400}x300"}, "2h",
+        (Firing({"instance": VAULT}, f"The certificate of {VAULT} expires in 10d 0h 0m 0s", UNRENEWED),),
+    ),
+    Case(
+        "ServerCertificateExpiry", "still, when it has ended", {f'probe_ssl_earliest_cert_expiry{{job="certificates", instance="{CONSUL}"}}': "0x300"}, "2h",
+        (Firing({"instance": CONSUL}, f"The certificate of {CONSUL} expires in -2h 0m 0s", UNRENEWED),),
+    ),
+    Case("ServerCertificateExpiry", "not 40 days ahead", {f'probe_ssl_earliest_cert_expiry{{job="certificates", instance="{VAULT}"}}': f"{40 * 86_400}x300"}, "2h"),
+    Case("ServerCertificateExpiry", "not of what another job probes", {'probe_ssl_earliest_cert_expiry{job="website", instance="https://example.org"}': "0x300"}, "2h"),
     Case(
         "VaultSealed", "sealed", {'vault_core_unsealed{job="vault", namespace="vault", pod="vault-0"}': "1x10 0x30"}, "10m",
         (Firing({"namespace": "vault", "pod": "vault-0"}, "Vault vault-0 is sealed or away", "The Vault server does not serve secrets: agents keep the key they have read, new pods do not become ready."),),

@@ -20,7 +20,7 @@ from cli.local.part import free_ports
 from infra.services.monitoring import loki
 from tests.runtime.servers import binary
 
-_PACKAGES = {"promtool": "prometheus", "prometheus": "prometheus", "amtool": "prometheus-alertmanager"}
+_PACKAGES = {"promtool": "prometheus", "prometheus": "prometheus", "amtool": "prometheus-alertmanager", "prometheus-blackbox-exporter": "prometheus-blackbox-exporter"}  # fmt: skip
 
 
 @cache

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from infra.services.monitoring import log_rules
-from infra.services.monitoring.alerts import ALERTS, SPECIFIED, Alert, alert_groups
+from infra.services.monitoring.alerts import ALERTS, RUNBOOK, SPECIFIED, Alert, alert_groups
 from infra.services.monitoring.rules import INTERVAL_SECONDS, recording_groups
 from tests.infra.services.monitoring.cases import CASES, Case
 from tests.infra.services.monitoring.servers import tool
@@ -47,7 +47,7 @@ def _expected(case: Case) -> list[dict[str, Any]]:
             "exp_annotations": {
                 "summary": firing.summary,
                 "description": firing.description,
-                "runbook_url": rule.runbook,
+                "runbook_url": f"{RUNBOOK}#{rule.name.lower()}",
             },
         }
         for firing in case.fires
@@ -101,6 +101,12 @@ def test_an_alert_says_what_is_wrong_and_where_the_runbook_speaks_of_it(alert: A
     assert len(annotations["summary"]) < 90
     assert annotations["description"].endswith(".")
     assert alert.manifest()["labels"]["severity"] in ("critical", "warning")
+
+
+def test_with_a_page_of_its_own_every_alert_links_to_its_heading_there() -> None:
+    page = "https://github.com/acme/agents/blob/main/docs/RUNBOOK.md"
+    found = [rule["annotations"]["runbook_url"] for group in alert_groups(page) for rule in group["rules"]]
+    assert found == [f"{page}#{alert.name.lower()}" for alert in ALERTS]
 
 
 def test_names_of_recording_rules_follow_prometheus_convention() -> None:

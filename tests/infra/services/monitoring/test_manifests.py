@@ -30,6 +30,7 @@ from infra.services.monitoring import (
     loki,
     monitors,
     names,
+    prober,
     prometheus,
     rules,
 )
@@ -145,6 +146,7 @@ MANIFESTS = [
     exporters.redis("cache", "stores"),
     exporters.postgres(),
     exporters.postgres_secret("postgresql://…"),
+    *prober.manifests(),
 ]
 OBJECTS = [
     rules.rule_object("recordings", names.MONITORING, {}, rules.recording_groups()),
@@ -154,7 +156,8 @@ OBJECTS = [
     monitors.exporters(),
     monitors.cert_manager(),
     monitors.vault(),
-    monitors.consul(("tokens", "monitoring")),
+    monitors.consul(),
+    prober.probe(settings.parse(STACKS["aws"])),
 ]
 
 

@@ -92,7 +92,7 @@ def test_a_misspelt_value_is_found() -> None:
     assert problems("vault", charts.VAULT.version, values, FREE) == [
         "server.ha.raft.conf: the chart knows no such value"
     ]
-    wrong = consul.values(parse(EXISTING))
+    wrong = consul.values(parse(EXISTING), "")
     wrong["syncCatalog"]["defaults"] = False
     assert problems("consul", charts.CONSUL.version, wrong, FREE) == [
         "syncCatalog.defaults: the chart knows no such value"
@@ -218,3 +218,15 @@ def test_without_the_components_neither_is_there_and_control_takes_the_password_
     names = {each["name"] for each in control["spec"]["template"]["spec"]["containers"][0]["env"]}
     assert "DATABASE_URL" in names
     assert not {"VAULT_ADDR", "CONSUL_HTTP_ADDR"} & names
+
+
+@pytest.mark.parametrize("stack", [*STACKS, "existing"])
+def test_consul_serves_the_program_s_certificate_and_the_authority_s_key_stays_out_of_the_cluster(stack: str) -> None:
+    found, values = plan(stack), release_of(stack, charts.CONSUL).inputs["values"]
+    pair = named(found, "Secret", values["server"]["serverCert"]["secretName"], consul.NAMESPACE)
+    assert set(pair["stringData"]) == {"tls.crt", "tls.key"}
+    authority = named(found, "Secret", values["global"]["tls"]["caCert"]["secretName"], consul.NAMESPACE)
+    assert set(authority["stringData"]) == {"tls.crt"}
+    assert "caKey" not in values["global"]["tls"]
+    # Another certificate rolls the servers, which read theirs at start alone.
+    assert values["server"]["annotations"].startswith('"ai-agents/certificate": "')
