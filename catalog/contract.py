@@ -85,6 +85,11 @@ class Env(StrEnum):
     DRAIN_SECONDS = "DRAIN_SECONDS"
     SHUTDOWN_SECONDS = "SHUTDOWN_SECONDS"
     AUDIT_TEXTS = "AUDIT_TEXTS"
+    CRASH_JOURNAL = "CRASH_JOURNAL"
+    """File, outliving the process, that says which agents were executing when it died."""
+    QUARANTINE_STRIKES = "QUARANTINE_STRIKES"
+    QUARANTINE_WINDOW_SECONDS = "QUARANTINE_WINDOW_SECONDS"
+    QUARANTINE_SECONDS = "QUARANTINE_SECONDS"
 
 
 class Header(StrEnum):
@@ -124,6 +129,8 @@ class ErrorCode(StrEnum):
     MODEL_ERROR = "MODEL_ERROR"
     MODEL_UNAVAILABLE = "MODEL_UNAVAILABLE"
     AGENT_DISABLED = "AGENT_DISABLED"
+    AGENT_QUARANTINED = "AGENT_QUARANTINED"
+    AGENT_UNAVAILABLE = "AGENT_UNAVAILABLE"
     OVERLOADED = "OVERLOADED"
     SERVICE_UNAVAILABLE = "SERVICE_UNAVAILABLE"
     BAD_GATEWAY = "BAD_GATEWAY"
@@ -146,6 +153,8 @@ STATUS: Final[dict[ErrorCode, int]] = {
     ErrorCode.MODEL_UNAVAILABLE: 502,
     ErrorCode.BAD_GATEWAY: 502,
     ErrorCode.AGENT_DISABLED: 503,
+    ErrorCode.AGENT_QUARANTINED: 503,
+    ErrorCode.AGENT_UNAVAILABLE: 503,
     ErrorCode.OVERLOADED: 503,
     ErrorCode.SERVICE_UNAVAILABLE: 503,
     ErrorCode.TIMEOUT: 504,
@@ -170,6 +179,12 @@ class Metric(StrEnum):
     COMPLETIONS_DROPPED = "agent_completions_dropped_total"
     ENABLED = "agent_enabled"
     """1 for each agent the process serves and that is not turned off, else 0."""
+    QUARANTINED = "agent_quarantined"
+    """1 for an agent that is refused because executing it ends its process, 0 for a suspect; no series for others."""
+    CRASH_STRIKES = "agent_crash_strikes"
+    """Crashes an agent was blamed for within the window; no series without one."""
+    UNAVAILABLE = "agent_unavailable"
+    """1 for an agent whose definition this process could not load; no series for others."""
     AUTHORIZATIONS = "control_authorizations_total"
     AUTHORIZATION_SECONDS = "control_authorization_seconds"
     RATE_REFUSALS = "control_rate_limit_refusals_total"
@@ -188,6 +203,8 @@ REDIS_LIMIT: Final = "limit:{id}"
 REDIS_LOGIN: Final = "login:{kind}:{value}"
 REDIS_AUDIT_STREAM: Final = "audit"
 REDIS_AUDIT_GROUP: Final = "control"
+REDIS_CRASHES: Final = "crashes"
+"""One JSON document: which agents are suspected or quarantined, and until when."""
 # ── Redis (cache) ──
 REDIS_ANSWER: Final = "answer:{digest}"
 

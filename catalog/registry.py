@@ -258,9 +258,7 @@ def _load_mounted(folder: Path) -> tuple[Registry, list[Problem]]:
             # Whatever one file does to its reader is that file's problem, and named like the others.
             problems.append(Problem(file, path.stem, "", f"cannot be read ({type(error).__name__}: {error})"))
     if not agents and not problems:
-        raise CatalogError(
-            [Problem(str(folder), "", "", "holds neither <pool>/pool.yaml nor <agent id>.json files")]
-        )
+        raise CatalogError([Problem(str(folder), "", "", "holds neither <pool>/pool.yaml nor <agent id>.json files")])
     ordered = sorted(agents.values(), key=lambda agent: (_pool_order(agent.pool), agent.number))
     pools = {
         name: PoolSpec(name=name, title=name.title(), description=f"Agents of the {name} pool.")

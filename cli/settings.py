@@ -30,8 +30,8 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Change what 
 POLL_SECONDS = 0.5
 WAIT_SECONDS = 60
 _MAPS = ("agent_log_levels", "rate_limits")
-_SETS = ("disabled_agents",)
-_BY_AGENT = ("agent_log_levels", "disabled_agents")
+_SETS = ("disabled_agents", "quarantine_exempt")
+_BY_AGENT = ("agent_log_levels", *_SETS)
 
 Document = dict[str, Any]
 

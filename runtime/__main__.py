@@ -49,7 +49,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def explain(error: ValidationError) -> list[str]:
     """One line per wrong setting: the variable, what is wrong, what it is for. Values are never repeated."""
-    model = {"AgentSettings": AgentSettings, "ControlSettings": ControlSettings}.get(error.title)
+    known_models: dict[str, type[ProcessSettings]] = {
+        "AgentSettings": AgentSettings,
+        "ControlSettings": ControlSettings,
+    }
+    model = known_models.get(error.title)
     lines = []
     for problem in error.errors(include_url=False, include_input=False, include_context=False):
         field = str(problem["loc"][0]) if problem["loc"] else ""

@@ -42,6 +42,10 @@ class DynamicSettings(BaseModel):
     disabled_agents: frozenset[str] = Field(
         default=frozenset(), description="Ids of agents that are turned off (503 AGENT_DISABLED)."
     )
+    quarantine_exempt: frozenset[str] = Field(
+        default=frozenset(),
+        description="Ids of agents that are executed although crashes of their process are held against them.",
+    )
     model: str | None = Field(
         default=None,
         description="Claude model for every agent, whatever it or CLAUDE_MODEL says; default: no override.",

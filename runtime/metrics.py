@@ -88,6 +88,22 @@ class AgentMetrics:
         self.completions_dropped = Counter(
             Metric.COMPLETIONS_DROPPED, "Completions given up because too many were pending", registry=registry
         )
+        # Gauges, though crashes only add up: the process that counts them is a new one after each.
+        self.quarantined = Gauge(
+            Metric.QUARANTINED,
+            "1 for an agent that is refused because executing it ended its process, 0 for a suspect",
+            ["agent_id"],
+            registry=registry,
+        )
+        self.crash_strikes = Gauge(
+            Metric.CRASH_STRIKES,
+            "Crashes of its process that an agent is suspected of, within the window",
+            ["agent_id"],
+            registry=registry,
+        )
+        self.unavailable = Gauge(
+            Metric.UNAVAILABLE, "1 for an agent whose definition could not be loaded", ["agent_id"], registry=registry
+        )
         self.dependency_up = dependency_gauge(registry)
         registry.register(_Enabled(ids, enabled))
 

@@ -1,6 +1,6 @@
 """Owns how an application is served: uvicorn, its limits, and an orderly end.
 
-On SIGTERM or SIGINT /ready answers 503 first (``app.state.draining``) while requests are still taken for
+On SIGTERM or SIGINT /ready answers 503 first (``app.state.draining``, ``app.state.on_drain`` is called) while requests are still taken for
 settings.drain_seconds; then the listener closes, running requests end within settings.shutdown_seconds, and
 the process exits with 0. A second signal ends it at once.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -55,6 +55,9 @@ class Server(uvicorn.Server):
             self.should_exit = self.force_exit = True
             return
         self._app.state.draining = True
+        on_drain: Callable[[], None] | None = getattr(self._app.state, "on_drain", None)
+        if on_drain is not None:
+            on_drain()
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:

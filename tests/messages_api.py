@@ -14,7 +14,7 @@ import asyncio
 import re
 import threading
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -112,6 +112,8 @@ class MessagesApi:
     cancelled: int = 0
     """Requests whose connection the client closed before the answer."""
     running: int = 0
+    on_arrival: dict[str, Callable[[], object]] = field(default_factory=dict)
+    """Called when a request with that behaviour arrives, before it is answered."""
 
     def respond(self, path: bytes, headers: dict[bytes, bytes], body: bytes) -> tuple[float, bytes | None]:
         """Seconds to wait and the response, or None to cut the connection."""
@@ -147,6 +149,7 @@ class MessagesApi:
         if self.keys is not None and key not in self.keys:
             behaviour = "unauthorized"
         self.counts[behaviour] += 1
+        self.on_arrival.get(behaviour, lambda: None)()
         return self._behave(behaviour, body)
 
     def _behave(self, behaviour: str, body: bytes) -> tuple[float, bytes | None]:

@@ -87,7 +87,8 @@ def _walk(schema: Mapping[str, Any], named: Mapping[str, Any], prefix: str) -> I
 
 def _inner(field: Mapping[str, Any], named: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The section a field stands for, if it is one."""
-    reference = field.get("$ref")
+    stated = [each for each in field.get("anyOf", [field]) if each.get("type") != "null"]
+    reference = stated[0].get("$ref") if len(stated) == 1 else None
     if reference is None:
         return None
     found: Mapping[str, Any] = named[reference.rpartition("/")[2]]

@@ -39,6 +39,14 @@ MEANINGS: Final[dict[ErrorCode, tuple[str, str]]] = {
         "Operators: correct the model's id.",
     ),
     ErrorCode.AGENT_DISABLED: ("An operator turned the agent off.", "Use another agent, or ask its owner."),
+    ErrorCode.AGENT_QUARANTINED: (
+        "Executing the agent ended its process several times, so it is held back for a while.",
+        "Wait `retry_after` seconds. Operators: [AgentQuarantined](../RUNBOOK.md#agentquarantined).",
+    ),
+    ErrorCode.AGENT_UNAVAILABLE: (
+        "The process that should serve the agent could not load its definition.",
+        "Use another agent, or tell its owner. Operators: [AgentDown](../RUNBOOK.md#agentdown).",
+    ),
     ErrorCode.OVERLOADED: (
         "Too many executions run at once, of this agent or in its process.",
         "Wait `retry_after` seconds.",

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import SecretStr
 
 from cli.docs.markdown import code, kind, made_by, table
+from runtime.openapi import resolved
 from runtime.settings import AgentSettings, ControlSettings
 
 _EXAMPLE = "business_plan_agent_009"
@@ -82,11 +83,13 @@ def page() -> str:
             "# API reference\n",
             "Generated from [openapi-control.json](openapi-control.json) and [openapi-agent.json](openapi-agent.json). "
             "[The guide](index.md) says how to authenticate and what limits there are; "
-            "[Errors](../reference/errors.md) lists every code. Any operation may answer with any of them.\n",
+            "[Errors](../reference/errors.md) says what each code means. Tests hold every answer of both applications "
+            "against these documents.\n",
+            "Every answer carries `X-Request-Id`; of a request whose sender is known, also the three `X-RateLimit` "
+            "headers.\n",
             "## Control\n",
             "Users, keys, limits, the catalog, audit and usage. Through the gateway, except `/health`, `/ready` and "
             "`/metrics`, which control answers on its own port alone.\n",
-            *_shapeless(control),
             *_operations(control),
             "## Agents\n",
             "The gateway passes on the executions and the health of one agent. It sets `X-Identity-Token` itself: a "
@@ -105,24 +108,12 @@ def operations(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[
                 yield method.upper(), path, item[method]
 
 
-def _shapeless(document: Mapping[str, Any]) -> Iterator[str]:
-    """What the document does not say yet."""
-    answers = [
-        response.get("content", {}).get("application/json", {}).get("schema")
-        for _, _, operation in operations(document)
-        for status, response in operation["responses"].items()
-        if status.startswith("2")
-    ]
-    if not any(answers):
-        yield "Its OpenAPI document does not describe the bodies of answers yet. [The guide](index.md) shows the main ones.\n"
-
-
-def _operations(document: Mapping[str, Any]) -> Iterator[str]:
+def _operations(document: dict[str, Any]) -> Iterator[str]:
     named = document.get("components", {}).get("schemas", {})
     for method, path, operation in operations(document):
         yield f"### {method} {path}\n"
         text = " ".join((operation.get("description") or operation.get("summary", "")).replace("``", "`").split())
-        yield f"{text if text.endswith('.') else text + '.'}\n"
+        yield f"{text if text.endswith('.') else text + '.'}{_credential(operation)}\n"
         parameters = [
             (
                 code(each["name"]),
@@ -139,15 +130,29 @@ def _operations(document: Mapping[str, Any]) -> Iterator[str]:
         if body:
             yield "Body:\n"
             yield _shape(body["content"]["application/json"]["schema"], named)
-        yield from _answers(operation, named)
+        yield from _answers(document, operation, named)
 
 
-def _answers(operation: Mapping[str, Any], named: Mapping[str, Any]) -> Iterator[str]:
-    for status, response in operation["responses"].items():
-        schema = response.get("content", {}).get("application/json", {}).get("schema", {})
-        if status.startswith("2") and _resolved(schema, named).get("properties"):
+def _credential(operation: Mapping[str, Any]) -> str:
+    return " Needs no credential." if operation.get("security") == [] else ""
+
+
+def _answers(document: dict[str, Any], operation: Mapping[str, Any], named: Mapping[str, Any]) -> Iterator[str]:
+    errors = []
+    for status, described in operation["responses"].items():
+        response = resolved(document, described)
+        content = response.get("content", {})
+        schema = content.get("application/json", {}).get("schema", {})
+        if not status.startswith("2"):
+            codes = content.get("application/json", {}).get("examples", {})
+            errors.append((status, ", ".join(map(code, codes)) or response["description"]))
+        elif _resolved(schema, named).get("properties"):
             yield f"Answer {status}:\n"
             yield _shape(schema, named)
+        else:
+            yield f"Answer {status}: {', '.join(map(code, content)) or 'without a body'}.\n"
+    yield "Errors:\n"
+    yield table(("Status", "Codes"), errors)
 
 
 def _resolved(schema: Mapping[str, Any], named: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -171,5 +176,7 @@ def _fields(schema: Mapping[str, Any], named: Mapping[str, Any], prefix: str) ->
             "required" if name in found.get("required", ()) else "",
             field.get("description", ""),
         )
-        if "$ref" in field and "properties" in _resolved(field, named):
+        if "properties" in _resolved(field, named):
             yield from _fields(field, named, f"{prefix}{name}.")
+        elif "properties" in _resolved(field.get("items", {}), named):
+            yield from _fields(field["items"], named, f"{prefix}{name}[].")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -18,25 +18,27 @@ import structlog
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
-from catalog import registry as catalog_registry
 from catalog.contract import ErrorCode
 from runtime import __version__, errors, pricing, redis, secrets
 from runtime.agent import schemas
+from runtime.agent.blame import Rules
 from runtime.agent.cache import AnswerCache
 from runtime.agent.completions import Completions
 from runtime.agent.execution import Executor
 from runtime.agent.models.base import ModelClient
 from runtime.agent.models.deferred import DeferredModel
 from runtime.agent.models.offline import OfflineModel
-from runtime.agent.served import choose, prepare, service_name
+from runtime.agent.quarantine import Quarantine
+from runtime.agent.served import assemble, service_name
 from runtime.discovery import Registration
 from runtime.dynamic import DynamicSource
 from runtime.errors import PlatformError
 from runtime.http import Envelope
 from runtime.identity import VerifyingKeys
 from runtime.metrics import AgentMetrics, exposition, new_registry
+from runtime.openapi import ACCESS_TOKEN, API_KEY, describe, refusals
 from runtime.serve import is_draining
 from runtime.settings import AgentSettings, StartError
 from runtime.tracing import TraceRequests, Tracing
@@ -59,12 +61,13 @@ def create_app(settings: AgentSettings, *, model: ModelClient | None = None) -> 
     Reads the catalog and the public keys. Raises CatalogError or StartError where that fails.
     """
     keys = _keys(settings)
-    pool = None if settings.serve_agents else settings.serve_pool
-    served = prepare(choose(catalog_registry.load(settings.catalog_path, pool), settings), settings)
+    served, unavailable = assemble(settings)
     name = service_name(settings)
     dynamic = DynamicSource.from_settings(settings)
     registry = new_registry()
     metrics = AgentMetrics(registry, served, lambda agent_id: agent_id not in dynamic.current.disabled_agents)
+    for agent_id in unavailable:
+        metrics.unavailable.labels(agent_id).set(1)
     tracing = Tracing.from_endpoint(settings.otel_exporter_otlp_endpoint, name)
 
     @asynccontextmanager
@@ -73,12 +76,21 @@ def create_app(settings: AgentSettings, *, model: ModelClient | None = None) -> 
         client = model or _model(settings, source, tracing)
         completions = Completions(redis.connect(settings.redis_state_url), metrics)
         answers = AnswerCache(redis.connect(settings.redis_cache_url) if settings.redis_cache_url else None)
+        quarantine = _quarantine(settings, name, served, metrics, dynamic)
+        await quarantine.start()
         app.state.model = client
+        app.state.quarantine = quarantine
         app.state.executor = Executor(
-            served, keys=keys, model=client, answers=answers, completions=completions, metrics=metrics, dynamic=dynamic,
-            max_concurrency=settings.max_concurrency, keep_texts=settings.audit_texts,
+            served, keys=keys, model=client, answers=answers, completions=completions, metrics=metrics, dynamic=dynamic, quarantine=quarantine,
+            max_concurrency=settings.max_concurrency, keep_texts=settings.audit_texts, unavailable=unavailable,
         )  # fmt: skip
-        jobs = [dynamic.run(), client.run(), asyncio.to_thread(pricing.cost, settings.claude_model, 1, 1)]
+        app.state.on_drain = quarantine.ending
+        jobs = [
+            dynamic.run(),
+            quarantine.run(),
+            client.run(),
+            asyncio.to_thread(pricing.cost, settings.claude_model, 1, 1),
+        ]
         if isinstance(source, secrets.VaultSecrets):
             jobs.append(source.run())
         registration = Registration.from_settings(
@@ -98,6 +110,7 @@ def create_app(settings: AgentSettings, *, model: ModelClient | None = None) -> 
                 task.cancel()
             await asyncio.gather(*tasks, storing, return_exceptions=True)
             await completions.close()
+            await quarantine.close()
             await answers.close()
             await client.close()
             if tracing is not None:
@@ -105,7 +118,20 @@ def create_app(settings: AgentSettings, *, model: ModelClient | None = None) -> 
             gc.unfreeze()
 
     app = FastAPI(
-        title="Agent API", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
+        title="Agent API",
+        version=__version__,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        description="Executing agents. A client sends its credential to the gateway, which asks control and passes the request on.",
+        openapi_tags=[
+            {
+                "name": "execution",
+                "description": "Through the gateway, which also answers with some of the errors itself.",
+            },
+            {"name": "health", "description": "On the process's own port; the gateway passes one agent's health on."},
+        ],
     )
     app.router.route_class = DirectRoute
     app.state.dynamic = dynamic
@@ -124,49 +150,94 @@ def create_app(settings: AgentSettings, *, model: ModelClient | None = None) -> 
 
     async def agent_health(request: Request) -> Response:
         agent_id = request.path_params["agent_id"]
+        if agent_id in unavailable:
+            return _health(agent_id, "unavailable")
         if agent_id not in served:
             raise PlatformError(ErrorCode.AGENT_NOT_FOUND, f"There is no agent {agent_id[:64]} here")
-        return _health(agent_id, "disabled" if agent_id in dynamic.current.disabled_agents else "healthy")
+        if agent_id in dynamic.current.disabled_agents:
+            return _health(agent_id, "disabled")
+        return _health(agent_id, "quarantined" if agent_id in app.state.quarantine.quarantined else "healthy")
 
     async def ready(_: Request) -> Response:
         problem = "the process is stopping" if is_draining(app) else app.state.model.problem
         if problem is not None:
             raise PlatformError(ErrorCode.SERVICE_UNAVAILABLE, f"Not ready: {problem}")
-        return _json({"status": "ready", "agents": len(served)})
+        quarantined = app.state.quarantine.quarantined
+        return _json(
+            {
+                "status": "ready",
+                "agents": len(served),
+                **({"unavailable": unavailable} if unavailable else {}),
+                **({"quarantined": quarantined} if quarantined else {}),
+            }
+        )
 
     async def metrics_text(_: Request) -> Response:
         metrics.dependency_up.labels("model").set(app.state.model.problem is None)
         return exposition(registry)
 
-    execution: dict[str, Any] = {
-        "methods": ["POST"],
-        "response_model": schemas.ExecuteResponse,
-        "responses": schemas.ERRORS,
-    }
-    app.add_api_route(
-        "/agents/{agent_id}/api/v1/execute", execute, summary="Execute a task", operation_id="execute_agent",
-        openapi_extra={**schemas.REQUEST_BODY, "parameters": [schemas.path_parameter("agent_id"), schemas.IDENTITY_PARAMETER]}, **execution,
-    )  # fmt: skip
-    app.add_api_route(
-        "/api/v1/execute", execute, summary="Execute a task of the process's one agent, or of the one the header names", operation_id="execute",
-        openapi_extra={**schemas.REQUEST_BODY, "parameters": [schemas.AGENT_PARAMETER, schemas.IDENTITY_PARAMETER]}, **execution,
-    )  # fmt: skip
-    app.add_api_route(
-        "/health", health, response_model=schemas.Health, summary="Whether the process is alive; asks no dependency"
-    )
-    app.add_api_route(
-        "/agents/{agent_id}/health", agent_health, response_model=schemas.Health, responses={404: schemas.ERRORS[404]}, summary="Whether the agent is served",
-        openapi_extra={"parameters": [schemas.path_parameter("agent_id")]},
-    )  # fmt: skip
-    app.add_api_route(
-        "/ready",
-        ready,
-        response_model=schemas.Ready,
-        responses={503: schemas.ERRORS[503]},
-        summary="Whether the process takes requests",
-    )
-    app.add_api_route("/metrics", metrics_text, response_class=Response, summary="Metrics for Prometheus")
+    _add_routes(app, execute, health, agent_health, ready, metrics_text)
     return app
+
+
+Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+def _add_routes(
+    app: FastAPI, execute: Endpoint, health: Endpoint, agent_health: Endpoint, ready: Endpoint, metrics_text: Endpoint
+) -> None:
+    """Give ``app`` its routes, with what the OpenAPI document says of each."""
+    execution: dict[str, Any] = {
+        "methods": ["POST"], "tags": ["execution"], "response_model": schemas.ExecuteResponse, "responses": schemas.EXECUTION_ERRORS,
+    }  # fmt: skip
+    probe: dict[str, Any] = {"tags": ["health"]}
+    app.add_api_route(
+        "/agents/{agent_id}/api/v1/execute", execute, summary="Execute a task", operation_id="execute_agent", **execution,
+        openapi_extra={**schemas.REQUEST_BODY, "parameters": [schemas.path_parameter("agent_id"), schemas.CANARY_PARAMETER]},
+    )  # fmt: skip
+    app.add_api_route(
+        "/api/v1/execute", execute, summary="Execute a task of the process's one agent, or of the one the header names", operation_id="execute", **execution,
+        openapi_extra={**schemas.REQUEST_BODY, "parameters": [schemas.AGENT_PARAMETER, schemas.CANARY_PARAMETER]},
+    )  # fmt: skip
+    app.add_api_route(
+        "/agents/{agent_id}/health", agent_health, response_model=schemas.Health, responses=refusals(ErrorCode.AGENT_NOT_FOUND),
+        summary="Whether the agent is served", operation_id="agent_health", openapi_extra={"parameters": [schemas.path_parameter("agent_id")]}, **probe,
+    )  # fmt: skip
+    app.add_api_route(
+        "/health", health, response_model=schemas.Health, responses=refusals(), operation_id="health",
+        summary="Whether the process is alive; asks no dependency", **probe,
+    )  # fmt: skip
+    app.add_api_route(
+        "/ready", ready, response_model=schemas.Ready, responses=refusals(ErrorCode.SERVICE_UNAVAILABLE), operation_id="ready",
+        summary="Whether the process takes requests", **probe,
+    )  # fmt: skip
+    app.add_api_route(
+        "/metrics", metrics_text, response_class=PlainTextResponse, responses=refusals(), operation_id="metrics",
+        summary="Metrics for Prometheus", **probe,
+    )  # fmt: skip
+    describe(
+        app,
+        public={"/health", "/agents/{agent_id}/health", "/ready", "/metrics"},
+        shapes=schemas,
+        schemes={"accessToken": ACCESS_TOKEN, "apiKey": API_KEY, "identity": schemas.IDENTITY},
+        limits=False,
+    )
+
+
+def _quarantine(
+    settings: AgentSettings, name: str, served: Collection[str], metrics: AgentMetrics, dynamic: DynamicSource
+) -> Quarantine:
+    rules = Rules(settings.quarantine_strikes, settings.quarantine_window_seconds, settings.quarantine_seconds)
+    return Quarantine(
+        redis.connect(settings.redis_state_url),
+        metrics,
+        service=name,
+        agents=served,
+        rules=rules,
+        journal=settings.crash_journal,
+        slots=settings.max_concurrency,
+        exempt=lambda: dynamic.current.quarantine_exempt,
+    )
 
 
 def _keys(settings: AgentSettings) -> VerifyingKeys:

@@ -1,4 +1,4 @@
-"""Owns the path of one execution: identity → enabled? → valid? → a place → cache → model → completion → answer.
+"""Owns the path of one execution: identity → enabled? → quarantined? → valid? → a place → cache → model → completion → answer.
 
 Every request that carries a valid identity token ends in exactly one completion, whatever becomes of it.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -24,6 +24,7 @@ from runtime.agent.cache import AnswerCache
 from runtime.agent.completions import Completions
 from runtime.agent.limits import Slots, give_back, overloaded, take
 from runtime.agent.models.base import Answer, Call, ModelClient, ModelError
+from runtime.agent.quarantine import Quarantine
 from runtime.agent.served import ModelChoice, Served, overridden
 from runtime.audit import Completion
 from runtime.dynamic import DynamicSource
@@ -70,7 +71,8 @@ class Executor:
 
     def __init__(
         self, served: Mapping[str, Served], *, keys: VerifyingKeys, model: ModelClient, answers: AnswerCache, completions: Completions,
-        metrics: AgentMetrics, dynamic: DynamicSource, max_concurrency: int, keep_texts: bool,
+        metrics: AgentMetrics, dynamic: DynamicSource, quarantine: Quarantine, max_concurrency: int, keep_texts: bool,
+        unavailable: Collection[str] = (),
     ) -> None:  # fmt: skip
         self._served = served
         self._only = next(iter(served)) if len(served) == 1 else None
@@ -80,6 +82,8 @@ class Executor:
         self._completions = completions
         self._metrics = metrics
         self._dynamic = dynamic
+        self._quarantine = quarantine
+        self._unavailable = unavailable
         self._process = Slots(max_concurrency)
         self._keep_texts = keep_texts
         metrics.in_flight.set_function(lambda: self._process.running)
@@ -137,10 +141,15 @@ class Executor:
 
     async def _run(self, request: Request, agent_id: str, identity: Identity, outcome: Outcome) -> bytes:
         served = self._served.get(agent_id)
+        if served is None and agent_id in self._unavailable:
+            raise PlatformError(ErrorCode.AGENT_UNAVAILABLE, "This agent's definition could not be loaded")
         if served is None:
             raise PlatformError(ErrorCode.AGENT_NOT_FOUND, f"There is no agent {agent_id[:64]} here")
         if agent_id in self._dynamic.current.disabled_agents:
             raise PlatformError(ErrorCode.AGENT_DISABLED, "This agent is turned off by an operator")
+        refusal = self._quarantine.refusal(agent_id)
+        if refusal is not None:
+            raise refusal
         refusal = prompt.unsupported_media_type(request.headers.get("content-type", "").encode() or None)
         if refusal is not None:
             raise refusal
@@ -152,7 +161,8 @@ class Executor:
             self._metrics.concurrency_refusals.labels(full).inc()
             raise overloaded(full)
         try:
-            answer = await self._answer(request, served, self._call(served, task), identity, outcome)
+            async with self._quarantine.execution(agent_id):
+                answer = await self._answer(request, served, self._call(served, task), identity, outcome)
         finally:
             give_back(served.slots, self._process)
         if self._keep_texts:

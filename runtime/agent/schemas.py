@@ -6,11 +6,25 @@ models state the same shapes for readers and tools. A test holds the two togethe
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from datetime import datetime
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from catalog.contract import CONTEXT_BYTES, CONTEXT_KEY_LENGTH, CONTEXT_KEYS, CONTEXT_VALUE_BYTES, TASK_LIMIT, Header
+from catalog.contract import (
+    CONTEXT_BYTES,
+    CONTEXT_KEY_LENGTH,
+    CONTEXT_KEYS,
+    CONTEXT_VALUE_BYTES,
+    TASK_LIMIT,
+    ErrorCode,
+    Header,
+)
+from runtime.openapi import WITH_BODY, Answer, refusals
+
+
+def _example(value: dict[str, Any]) -> ConfigDict:
+    return ConfigDict(extra="forbid", json_schema_extra={"examples": [value]})
 
 
 class ExecuteRequest(BaseModel):
@@ -31,13 +45,13 @@ class ExecuteRequest(BaseModel):
     )
 
 
-class Metadata(BaseModel):
+class Metadata(Answer):
     """Facts about an answer."""
 
     agent_id: str
     model: str
     tokens_used: int = Field(description="Input and output tokens of this request; 0 for a cached answer.")
-    timestamp: str = Field(description="UTC, RFC 3339.")
+    timestamp: datetime = Field(description="UTC.")
     input_tokens: int
     output_tokens: int
     stop_reason: str | None = Field(
@@ -47,73 +61,107 @@ class Metadata(BaseModel):
     notice: str | None = Field(default=None, description="Said by the offline model: no model was called.")
 
 
-class ExecuteResponse(BaseModel):
+class ExecuteResponse(Answer):
     """An agent's answer."""
 
+    model_config = _example(
+        {
+            "result": "# Business plan\n\n…",
+            "metadata": {
+                "agent_id": "business_plan_agent_009",
+                "model": "claude-sonnet-5-5",
+                "tokens_used": 512,
+                "timestamp": "2026-11-23T10:30:00Z",
+                "input_tokens": 400,
+                "output_tokens": 112,
+            },
+            "processing_time_ms": 2410.52,
+        }
+    )
     result: str
     metadata: Metadata
     processing_time_ms: float
 
 
-class Health(BaseModel):
+class Health(Answer):
     """A process or an agent that is alive."""
 
-    status: str = Field(description="healthy; for a single agent also disabled.")
+    model_config = _example(
+        {
+            "status": "healthy",
+            "agent_id": "business_plan_agent_009",
+            "version": "1.0.0",
+            "timestamp": "2026-11-23T10:30:00Z",
+        }
+    )
+
+    status: Literal["healthy", "disabled", "quarantined", "unavailable"] = Field(
+        description="healthy; for a single agent also disabled, quarantined, or unavailable (its definition could not be loaded)."
+    )
     agent_id: str = Field(description="The agent, or the process's own name.")
     version: str
-    timestamp: str
+    timestamp: datetime
 
 
-class Ready(BaseModel):
+class Ready(Answer):
     """A process that takes requests."""
 
-    status: str
+    model_config = _example({"status": "ready", "agents": 500})
+
+    status: Literal["ready"]
     agents: int = Field(description="How many agents the process serves.")
+    unavailable: dict[str, str] | None = Field(
+        default=None, description="Agents it should serve and cannot load, with the reason."
+    )
+    quarantined: list[str] | None = Field(
+        default=None, description="Agents it refuses because executing them ended their process."
+    )
 
 
-class ErrorBody(BaseModel):
-    """What went wrong."""
+EXECUTION_ERRORS = refusals(
+    ErrorCode.UNAUTHENTICATED,
+    ErrorCode.FORBIDDEN,
+    ErrorCode.AGENT_NOT_FOUND,
+    *WITH_BODY,
+    ErrorCode.UNSUPPORTED_MEDIA_TYPE,
+    ErrorCode.RATE_LIMIT_EXCEEDED,
+    ErrorCode.MODEL_ERROR,
+    ErrorCode.MODEL_UNAVAILABLE,
+    ErrorCode.BAD_GATEWAY,
+    ErrorCode.AGENT_DISABLED,
+    ErrorCode.AGENT_QUARANTINED,
+    ErrorCode.AGENT_UNAVAILABLE,
+    ErrorCode.OVERLOADED,
+    ErrorCode.SERVICE_UNAVAILABLE,
+    ErrorCode.TIMEOUT,
+)
+"""Responses of an execution that are not answers; some of them only the gateway's and control's."""
 
-    code: str
-    message: str
-    details: dict[str, Any] | None = None
-    retry_after: int | None = Field(default=None, description="Seconds; also in the header Retry-After.")
-
-
-class ErrorEnvelope(BaseModel):
-    """The body of every 4xx and 5xx."""
-
-    error: ErrorBody
-
-
-ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": ErrorEnvelope, "description": description}
-    for status, description in {
-        401: "No valid identity token",
-        404: "No such agent here",
-        413: "The body is too large",
-        415: "The body is not JSON",
-        422: "The request is not valid; details name field and issue",
-        500: "Something went wrong here",
-        502: "The model API failed, cannot be reached, or does not know the model",
-        503: "Overloaded, turned off, or the model API is",
-        504: "The model did not answer in time",
-    }.items()
+_REQUEST = {
+    "task_description": "Plan a bakery with two employees",
+    "context": {"audience": "a local bank"},
 }
-"""Responses of an execution that are not answers."""
-
 REQUEST_BODY: dict[str, Any] = {
-    "requestBody": {"required": True, "content": {"application/json": {"schema": ExecuteRequest.model_json_schema()}}},
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": ExecuteRequest.model_json_schema(), "example": _REQUEST}},
+    },
 }
-IDENTITY_PARAMETER: dict[str, Any] = {
-    "name": Header.IDENTITY,
+CANARY_PARAMETER: dict[str, Any] = {
+    "name": Header.CANARY.value,
     "in": "header",
-    "required": True,
-    "schema": {"type": "string"},
-    "description": "Set by the gateway.",
+    "required": False,
+    "schema": {"type": "string", "enum": ["true"]},
+    "description": "Asks for the agent's new version while one is tried.",
+}
+IDENTITY: dict[str, Any] = {
+    "type": "apiKey",
+    "in": "header",
+    "name": Header.IDENTITY.value,
+    "description": "What the gateway sends in place of the caller's credential: a token good for a minute and this one request. A client cannot.",
 }
 AGENT_PARAMETER: dict[str, Any] = {
-    "name": Header.AGENT_ID,
+    "name": Header.AGENT_ID.value,
     "in": "header",
     "required": False,
     "schema": {"type": "string"},

@@ -1,15 +1,31 @@
-"""Owns which agents a process serves, under which name, and what is computed once for each of them."""
+"""Owns which agents a process serves, under which name, and what is computed once for each of them.
+
+A pool is up to 500 agents in one process, so one definition that cannot be loaded does not take the others down:
+it is left out (503 AGENT_UNAVAILABLE), up to TOLERATED of what the process should serve. The catalog was loaded
+strictly when the change was reviewed, so here it means a damaged file, or an image older than the catalog; refusing
+to start would turn that into an outage of the whole pool at the next restart or scale-up, and would hold back every
+other agent's change behind it. Beyond TOLERATED, or for a process's only agent, it is a bad release: the process
+does not start, the rolling update stops, and the old pods go on serving.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 
+import structlog
+
 from catalog import models
-from catalog.registry import Registry
+from catalog.registry import CatalogError, Problem, Registry, load_readable
 from catalog.schema import AgentSpec
 from runtime.agent.limits import Slots
 from runtime.agent.prompt import system_of
 from runtime.settings import AgentSettings, StartError
+
+TOLERATED = 0.1
+"""Greatest part of a process's agents that may be left out."""
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +48,50 @@ class Served:
     slots: Slots
 
 
-def choose(registry: Registry, settings: AgentSettings) -> tuple[AgentSpec, ...]:
-    """The agents ``settings`` asks for: serve_agents, else serve_pool's pooled ones, else all. Raises StartError."""
+def assemble(settings: AgentSettings) -> tuple[dict[str, Served], dict[str, str]]:
+    """What the process serves by id, and why it does not serve the others it should, by id.
+
+    Raises CatalogError or StartError where that is too little.
+    """
+    registry, problems = load_readable(settings.catalog_path, None if settings.serve_agents else settings.serve_pool)
+    unreadable: dict[str, Problem] = {problem.agent: problem for problem in reversed(problems)}
     if settings.serve_agents:
-        unknown = [name for name in settings.serve_agents if registry.get(name) is None]
+        named = {name.replace("-", "_") for name in settings.serve_agents}
+        unreadable = {agent: problem for agent, problem in unreadable.items() if agent in named}
+    if unreadable and not len(registry):
+        raise CatalogError(problems)
+    served: dict[str, Served] = {}
+    refused: dict[str, StartError] = {}
+    chosen = choose(registry, settings, unreadable)
+    for agent in chosen:
+        try:
+            served[agent.id] = _served(agent, settings, alone=len(chosen) == 1)
+        except StartError as error:
+            refused[agent.id] = error
+    if len(unreadable) + len(refused) > TOLERATED * (len(chosen) + len(unreadable)):
+        if unreadable:
+            raise CatalogError(problems)
+        raise next(iter(refused.values()))
+    reasons = {agent: str(problem) for agent, problem in unreadable.items()}
+    reasons |= {agent: str(error) for agent, error in refused.items()}
+    for agent_id, reason in reasons.items():
+        log.error("Agent is not served: its definition could not be loaded", agent_id=agent_id, problem=reason)
+    return served, reasons
+
+
+def choose(registry: Registry, settings: AgentSettings, unreadable: Container[str] = ()) -> tuple[AgentSpec, ...]:
+    """The agents ``settings`` asks for: serve_agents, else serve_pool's pooled ones, else all. Raises StartError.
+
+    That one of serve_agents is ``unreadable`` is the caller's to judge.
+    """
+    if settings.serve_agents:
+        asked = [name for name in settings.serve_agents if name.replace("-", "_") not in unreadable]
+        unknown = [name for name in asked if registry.get(name) is None]
         if unknown:
             raise StartError(
                 f"SERVE_AGENTS names agents that the catalog at {settings.catalog_path} does not hold: {', '.join(unknown)}"
             )
-        return tuple({agent.id: agent for agent in map(registry.require, settings.serve_agents)}.values())
+        return tuple({agent.id: agent for agent in map(registry.require, asked)}.values())
     if settings.serve_pool:
         chosen = tuple(agent for agent in registry.pool(settings.serve_pool) if agent.isolation == "pooled")
         if not chosen:
@@ -60,12 +111,14 @@ def service_name(settings: AgentSettings) -> str:
     return settings.serve_pool or "agents" if not settings.serve_agents else "agents"
 
 
-def prepare(agents: tuple[AgentSpec, ...], settings: AgentSettings) -> dict[str, Served]:
-    """What is computed once for each agent, by id. Raises StartError where an agent asks its model for what it does not take."""
-    return {
-        agent.id: Served(agent, system_of(agent), _choice(agent, settings), Slots(agent.scaling.concurrency))
-        for agent in agents
-    }
+def _served(agent: AgentSpec, settings: AgentSettings, *, alone: bool) -> Served:
+    """What is computed once for an agent. Raises StartError where an agent asks its model for what it does not take."""
+    choice = _choice(agent, settings)
+    places = agent.scaling.concurrency
+    if not alone:
+        # One agent whose executions hang must leave places to the others, whatever its entry asks for.
+        places = min(places, max(1, settings.max_concurrency // 2))
+    return Served(agent, system_of(agent), choice, Slots(places))
 
 
 def _choice(agent: AgentSpec, settings: AgentSettings) -> ModelChoice:

@@ -17,13 +17,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from catalog import registry
-from runtime import __version__, errors, metrics
-from runtime.control import completions
+from runtime import __version__, errors, metrics, openapi
+from runtime.control import answers, completions
 from runtime.control.admission import Admissions, unavailable
 from runtime.control.authorize import PATH as AUTHORIZE_PATH
-from runtime.control.authorize import authorize
+from runtime.control.authorize import authorize, described_authorization
 from runtime.control.completions import Drain
-from runtime.control.gate import Gate
+from runtime.control.gate import PUBLIC, Gate
 from runtime.control.limits import LoginAttempts
 from runtime.control.passwords import Passwords
 from runtime.control.principals import Pepper, Records
@@ -44,6 +44,16 @@ from runtime.tracing import TraceRequests, Tracing
 REDIS_SECONDS: Final = 1.0
 """Longest wait for Redis, seconds. Above what the event loop may be held up under load: a reply that has arrived
 and was not yet looked at counts as late too."""
+
+_TAGS: Final = {
+    "auth": "Sessions and one's own password.",
+    "keys": "API keys.",
+    "users": "Users and their limits; administrators only, but for one's own limit.",
+    "agents": "The catalog.",
+    "audit": "What happened and what it cost: one's own, for administrators everybody's.",
+    "health": "For probes and Prometheus, on the process's own port alone.",
+    "gateway": "For the gateway alone; it passes no such path on.",
+}
 
 log = structlog.get_logger()
 
@@ -93,6 +103,16 @@ def create_app(settings: ControlSettings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=openapi.operation_id,
+        description="Users, API keys, limits, the catalog, audit and usage of the platform.",
+        openapi_tags=[{"name": name, "description": meaning} for name, meaning in _TAGS.items()],
+    )
+    openapi.describe(
+        app,
+        public=PUBLIC,
+        shapes=answers,
+        schemes={"accessToken": openapi.ACCESS_TOKEN, "apiKey": openapi.API_KEY},
+        more=described_authorization,
     )
     app.state.services = services
     app.state.dynamic = services.dynamic

@@ -27,9 +27,18 @@ from runtime.control.services import AWAY, Call, Services, address, header, serv
 from runtime.control.store.events import Event
 from runtime.errors import PlatformError
 from runtime.identity import Identity
+from runtime.openapi import Document
 
 PATH: Final = "/internal/authorize"
 _USER_ID: Final = "X-User-Id"
+REFUSALS: Final = (
+    ErrorCode.FORBIDDEN,
+    ErrorCode.AGENT_NOT_FOUND,
+    ErrorCode.AGENT_DISABLED,
+    ErrorCode.RATE_LIMIT_EXCEEDED,
+    ErrorCode.SERVICE_UNAVAILABLE,
+)
+"""What a 403 may name."""
 _POOLED = re.compile(r"/agents/([A-Za-z0-9_-]{1,64})/api/v1/execute")
 _DEDICATED = "/api/v1/execute"
 
@@ -91,6 +100,35 @@ async def _decide(control: Services, scope: Scope, call: Call) -> tuple[Response
     )
     headers[Header.IDENTITY] = control.keys.identity_token(identity)
     return Response(status_code=200, headers=headers), "allowed"
+
+
+def described_authorization() -> dict[str, Document]:
+    """The endpoint in the OpenAPI document, which FastAPI cannot know of."""
+    header_of = {"schema": {"type": "string"}}
+    rate = {name.value: header_of for name in (Header.RATE_LIMIT, Header.RATE_REMAINING, Header.RATE_RESET)}
+    named = {Header.ORIGINAL_METHOD: True, Header.ORIGINAL_URI: True, Header.AGENT_ID: False, "Authorization": False}
+    operation = {
+        "tags": ["gateway"],
+        "operationId": "gateway_authorize",
+        "description": "May this request execute that agent, and in whose name. The gateway's subrequest: answers have no body, and every refusal but a missing credential is a 403 that names its code.",
+        "parameters": [
+            {"name": str(name), "in": "header", "required": required, **header_of} for name, required in named.items()
+        ],
+        "responses": {
+            "200": {"description": "Yes.", "headers": {Header.IDENTITY.value: header_of, _USER_ID: header_of, **rate}},
+            "401": {"description": "No valid credential.", "headers": {"WWW-Authenticate": header_of}},
+            "403": {
+                "description": "No.",
+                "headers": {
+                    Header.REFUSAL.value: {"required": True, "schema": {"enum": [code.value for code in REFUSALS]}},
+                    Header.RETRY_AFTER.value: header_of,
+                    _USER_ID: header_of,
+                    **rate,
+                },
+            },
+        },
+    }
+    return {PATH: {"get": operation}}
 
 
 def _agent(control: Services, call: Call, named: str | None) -> AgentSpec:

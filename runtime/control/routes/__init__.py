@@ -7,6 +7,11 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
+from catalog.contract import ErrorCode
+from runtime.openapi import refusals
+
+KNOWN = refusals(ErrorCode.UNAUTHENTICATED, ErrorCode.RATE_LIMIT_EXCEEDED, ErrorCode.SERVICE_UNAVAILABLE)
+"""Errors of every route behind the gate."""
 STORABLE = r"^[^\x00]*$"
 """Pattern of a text that PostgreSQL can be asked for."""
 

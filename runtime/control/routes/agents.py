@@ -14,16 +14,23 @@ from starlette.responses import Response
 from catalog.contract import ErrorCode
 from catalog.readme import readme
 from catalog.schema import AgentSpec
-from runtime.control.routes import answer
+from runtime.control import answers
+from runtime.control.routes import KNOWN, answer
 from runtime.control.services import Services, Who, services
 from runtime.errors import PlatformError
+from runtime.openapi import refusals
 
-router = APIRouter(prefix="/api/v1/agents", tags=["agents"])
+router = APIRouter(prefix="/api/v1/agents", tags=["agents"], responses=KNOWN)
+
+
+class _Markdown(Response):
+    media_type = "text/markdown"
+
 
 Filter = Annotated[str | None, Query(max_length=64)]
 
 
-@router.get("")
+@router.get("", response_model=answers.Agents, responses=refusals(ErrorCode.INVALID_REQUEST))
 async def listing(
     request: Request,
     _: Who,
@@ -51,7 +58,7 @@ async def listing(
     )
 
 
-@router.get("/{agent_id}")
+@router.get("/{agent_id}", response_model=answers.Agent, responses=refusals(ErrorCode.AGENT_NOT_FOUND))
 async def get(request: Request, agent_id: str, who: Who) -> Response:
     """One agent: its inputs, an example request, its settings; its prompt for administrators."""
     control = services(request.scope)
@@ -67,7 +74,8 @@ async def get(request: Request, agent_id: str, who: Who) -> Response:
             "context": {name: each.example for name, each in agent.inputs.items()},
         },
         "answer": dumped["prompt"]["answer"],
-        **{name: dumped[name] for name in ("model", "scaling", "resources", "rollout", "cache_seconds")},
+        **{name: dumped[name] for name in ("model", "scaling", "resources", "cache_seconds")},
+        "rollout": answers.shown_rollout(agent),
         "digest": control.catalog.agent_digest(agent.id),
     }
     if who.admin:
@@ -75,10 +83,10 @@ async def get(request: Request, agent_id: str, who: Who) -> Response:
     return answer(body)
 
 
-@router.get("/{agent_id}/readme")
+@router.get("/{agent_id}/readme", response_class=_Markdown, responses=refusals(ErrorCode.AGENT_NOT_FOUND))
 async def agent_readme(request: Request, agent_id: str, _: Who) -> Response:
     """The agent's README, as Markdown (specification section 2, Agent Files)."""
-    return Response(readme(_required(services(request.scope), agent_id)), media_type="text/markdown")
+    return _Markdown(readme(_required(services(request.scope), agent_id)))
 
 
 def _required(control: Services, agent_id: str) -> AgentSpec:

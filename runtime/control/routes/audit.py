@@ -14,16 +14,23 @@ from fastapi import APIRouter, Query, Request
 from pydantic import AwareDatetime
 from starlette.responses import Response
 
+from catalog.contract import ErrorCode
+from runtime.control import answers
 from runtime.control.bodies import timestamp
 from runtime.control.principals import Principal
-from runtime.control.routes import STORABLE, answer
+from runtime.control.routes import KNOWN, STORABLE, answer
 from runtime.control.services import Who, forbidden, services
 from runtime.control.store import audit
 from runtime.control.store.audit import Filter, UsageBy
 from runtime.control.store.events import Kind
 from runtime.errors import invalid
+from runtime.openapi import refusals
 
-router = APIRouter(prefix="/api/v1", tags=["audit"])
+router = APIRouter(
+    prefix="/api/v1",
+    tags=["audit"],
+    responses={**KNOWN, **refusals(ErrorCode.INVALID_REQUEST, ErrorCode.FORBIDDEN)},
+)
 
 Name = Annotated[str | None, Query(max_length=64, pattern=STORABLE)]
 Moment = Annotated[AwareDatetime | None, Query()]
@@ -33,7 +40,7 @@ _TIMES = ("occurred_at", "completed_at")
 _HIDDEN = ("id", "task", "answer")
 
 
-@router.get("/audit")
+@router.get("/audit", response_model=answers.Audit)
 async def listing(
     request: Request,
     who: Who,
@@ -60,7 +67,7 @@ async def listing(
     )
 
 
-@router.get("/usage")
+@router.get("/usage", response_model=answers.Usage)
 async def usage(
     request: Request,
     who: Who,

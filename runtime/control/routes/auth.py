@@ -9,21 +9,23 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from catalog.contract import ErrorCode
-from runtime.control import bodies
+from runtime.control import answers, bodies
 from runtime.control.acts import act, event
 from runtime.control.admission import unauthenticated
 from runtime.control.limits import too_many
 from runtime.control.principals import Principal, user_name
-from runtime.control.routes import answer
+from runtime.control.routes import KNOWN, answer
 from runtime.control.services import Services, Who, address, services
 from runtime.control.store import users
 from runtime.errors import PlatformError
+from runtime.openapi import WITH_BODY, refusals
 
-router = APIRouter(prefix="/auth", tags=["auth"])
+router = APIRouter(prefix="/auth", tags=["auth"], responses=refusals(ErrorCode.SERVICE_UNAVAILABLE))
+_TRIES = (ErrorCode.UNAUTHENTICATED, ErrorCode.RATE_LIMIT_EXCEEDED)
 log = structlog.get_logger()
 
 
-@router.post("/login")
+@router.post("/login", response_model=answers.Session, responses=refusals(*WITH_BODY, *_TRIES))
 async def login(request: Request, body: bodies.Login) -> Response:
     """A new session for a username and password.
 
@@ -43,7 +45,7 @@ async def login(request: Request, body: bodies.Login) -> Response:
     return answer({**tokens.body(), "user": bodies.user_body(user, control.dynamic)})
 
 
-@router.post("/refresh")
+@router.post("/refresh", response_model=answers.Tokens, responses=refusals(*WITH_BODY, ErrorCode.UNAUTHENTICATED))
 async def refresh(request: Request, body: bodies.Refresh) -> Response:
     """New tokens for a refresh token, which is then used up. Using it again ends the session for everybody."""
     control = services(request.scope)
@@ -84,7 +86,7 @@ async def refresh(request: Request, body: bodies.Refresh) -> Response:
     return answer(tokens.body())
 
 
-@router.post("/logout")
+@router.post("/logout", status_code=204, responses={**KNOWN, **refusals(ErrorCode.INVALID_REQUEST)})
 async def logout(request: Request, who: Who) -> Response:
     """End the session of the access token; its refresh token dies with it."""
     if who.credential != "session":
@@ -98,7 +100,7 @@ async def logout(request: Request, who: Who) -> Response:
     return Response(status_code=204)
 
 
-@router.get("/me")
+@router.get("/me", response_model=answers.Me, responses={**KNOWN, **refusals(ErrorCode.NOT_FOUND)})
 async def me(request: Request, who: Who) -> Response:
     """Who the credential stands for, and their limit."""
     control = services(request.scope)
@@ -111,7 +113,7 @@ async def me(request: Request, who: Who) -> Response:
     )
 
 
-@router.post("/password")
+@router.post("/password", status_code=204, responses={**KNOWN, **refusals(*WITH_BODY)})
 async def change_password(request: Request, body: bodies.PasswordChange, who: Who) -> Response:
     """Change one's own password; ends every session, this one too. API keys stay."""
     control = services(request.scope)

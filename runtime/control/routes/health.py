@@ -7,16 +7,18 @@ from datetime import UTC, datetime
 
 from fastapi import APIRouter, Request
 from sqlalchemy import text
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 from catalog.contract import ErrorCode
 from runtime import __version__
+from runtime.control import answers
 from runtime.control.admission import RETRY_SECONDS
 from runtime.control.bodies import timestamp
 from runtime.control.routes import answer
 from runtime.control.services import Services, services
 from runtime.errors import PlatformError
 from runtime.metrics import exposition
+from runtime.openapi import refusals
 from runtime.serve import is_draining
 
 router = APIRouter(tags=["health"])
@@ -25,7 +27,7 @@ CHECK_SECONDS = 1.0
 """Longest wait for a dependency, seconds."""
 
 
-@router.get("/health")
+@router.get("/health", response_model=answers.Health, responses=refusals())
 async def health(request: Request) -> Response:
     """The process runs (specification section 3)."""
     now = timestamp(datetime.now(UTC).replace(microsecond=0))
@@ -34,7 +36,7 @@ async def health(request: Request) -> Response:
     )
 
 
-@router.get("/ready")
+@router.get("/ready", response_model=answers.Ready, responses=refusals(ErrorCode.SERVICE_UNAVAILABLE))
 async def ready(request: Request) -> Response:
     """The process can judge and record requests: 503 while it is draining or Redis or PostgreSQL is away."""
     checks = await _checks(services(request.scope))
@@ -51,7 +53,7 @@ async def ready(request: Request) -> Response:
     return answer({"status": "ready", **states})
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_class=PlainTextResponse, responses=refusals())
 async def metrics(request: Request) -> Response:
     """Prometheus' text format; collected after a look at the dependencies."""
     control = services(request.scope)

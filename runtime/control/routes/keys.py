@@ -10,21 +10,27 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from catalog.contract import ErrorCode
-from runtime.control import bodies
+from runtime.control import answers, bodies
 from runtime.control.acts import act, required_user
 from runtime.control.principals import key_name
-from runtime.control.routes import answer
+from runtime.control.routes import KNOWN, answer
 from runtime.control.services import Who, forbidden, services
 from runtime.control.store import users
 from runtime.errors import PlatformError
+from runtime.openapi import WITH_BODY, refusals
 
-router = APIRouter(prefix="/api/v1/keys", tags=["keys"])
+router = APIRouter(prefix="/api/v1/keys", tags=["keys"], responses=KNOWN)
 
 KEYS_PER_USER = 100
 """Most living API keys of one user."""
 
 
-@router.post("")
+@router.post(
+    "",
+    status_code=201,
+    response_model=answers.CreatedKey,
+    responses=refusals(*WITH_BODY, ErrorCode.FORBIDDEN, ErrorCode.NOT_FOUND, ErrorCode.CONFLICT),
+)
 async def create(request: Request, who: Who, body: bodies.NewKey) -> Response:
     """A new API key. The answer's ``key`` is shown this once; only its digest is kept."""
     control = services(request.scope)
@@ -42,7 +48,11 @@ async def create(request: Request, who: Who, body: bodies.NewKey) -> Response:
     return answer({**bodies.key_body(key), "key": secret}, 201)
 
 
-@router.get("")
+@router.get(
+    "",
+    response_model=answers.Keys,
+    responses=refusals(ErrorCode.INVALID_REQUEST, ErrorCode.FORBIDDEN, ErrorCode.NOT_FOUND),
+)
 async def listing(request: Request, who: Who, user: Annotated[str | None, Query(max_length=64)] = None) -> Response:
     """API keys, newest first, revoked ones too: one's own; for administrators ``?user=`` (id or name, or * for all)."""
     control = services(request.scope)
@@ -57,7 +67,7 @@ async def listing(request: Request, who: Who, user: Annotated[str | None, Query(
     return answer({"items": [bodies.key_body(key) for key in found], "total": len(found)})
 
 
-@router.delete("/{key_id}")
+@router.delete("/{key_id}", status_code=204, responses=refusals(ErrorCode.INVALID_REQUEST, ErrorCode.NOT_FOUND))
 async def revoke(request: Request, who: Who, key_id: uuid.UUID) -> Response:
     """End an API key: it is refused from this answer on. Ending it again is fine."""
     control = services(request.scope)

@@ -26,6 +26,7 @@ from runtime.audit import Completion
 from runtime.identity import Identity, SigningKeys, generate_key_pair
 from runtime.settings import AgentSettings
 from tests.messages_api import MessagesApi, serving
+from tests.runtime.described import described
 
 AGENT = "business_plan_agent_009"
 OTHER = "market_sizing_agent_016"
@@ -96,7 +97,7 @@ class Agent:
         self.url = url
         self._keys = keys
         self._store = store
-        self.client = httpx2.AsyncClient(base_url=url, timeout=20)
+        self.client = httpx2.AsyncClient(base_url=url, timeout=20, event_hooks={"response": [described(app)]})
 
     def token(
         self, agent_id: str = AGENT, *, request_id: str = "request-1", user: str = "user-1", event: str = "event-1"

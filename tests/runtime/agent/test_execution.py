@@ -434,7 +434,8 @@ async def test_the_openapi_document_describes_every_endpoint_with_its_bodies(sta
     operation = document["paths"]["/agents/{agent_id}/api/v1/execute"]["post"]
     assert {"200", "401", "404", "413", "422", "502", "503", "504"} <= set(operation["responses"])
     assert "task_description" in json.dumps(operation["requestBody"])
-    assert [parameter["name"] for parameter in operation["parameters"]] == ["agent_id", Header.IDENTITY]
+    assert [parameter["name"] for parameter in operation["parameters"]] == ["agent_id", Header.CANARY]
+    assert document["components"]["securitySchemes"]["identity"]["name"] == Header.IDENTITY
 
 
 def test_settings_that_do_not_fit_the_catalog_are_refused_by_name(

@@ -29,6 +29,7 @@ from runtime.control.services import Services
 from runtime.control.store import migrate
 from runtime.identity import SigningKeys, generate_key_pair
 from runtime.settings import ControlSettings
+from tests.runtime.described import described
 
 ADDRESS = "203.0.113.7"
 
@@ -170,7 +171,11 @@ async def serving(settings: ControlSettings) -> AsyncIterator[Control]:
     app = create_app(settings)
     async with (
         app.router.lifespan_context(app),
-        httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://control") as http,
+        httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(app=app),
+            base_url="http://control",
+            event_hooks={"response": [described(app)]},
+        ) as http,
     ):
         yield Control(app, http, admin, settings)
 

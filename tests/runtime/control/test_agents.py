@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from pathlib import Path
+
+import yaml_rs
+
+from catalog.registry import load
+from catalog.rollout import AgentChanges, AgentRollout
 from runtime.dynamic import DynamicSettings
-from tests.runtime.control.conftest import Control, error_of
+from runtime.settings import ControlSettings
+from tests.runtime.control.conftest import Control, error_of, serving
 
 AGENT = "business_plan_agent_009"
 
@@ -41,6 +50,28 @@ async def test_one_agent_says_what_a_caller_needs_and_its_prompt_to_administrato
         full["prompt"]["instructions"]
         not in (await control.ask("GET", f"/api/v1/agents/{AGENT}", user["api_key"])).text
     )
+
+
+async def test_the_instructions_of_a_version_that_is_tried_are_not_for_everybody(
+    control: Control, settings: ControlSettings, small_catalog: Path, tmp_path: Path
+) -> None:
+    secret = "SECRET-INSTRUCTIONS: " + "answer as the new version does. " * 10
+    candidate = AgentChanges(
+        prompt=load(small_catalog).require(AGENT).prompt.model_copy(update={"instructions": secret})
+    )
+    tried = AgentRollout(strategy="canary", canary_percent=20, candidate=candidate)
+    tried_catalog = shutil.copytree(small_catalog, tmp_path / "catalog")
+    file = tried_catalog / "business" / "strategy.yaml"
+    domain = yaml_rs.loads(file.read_text("utf-8"))
+    for agent in domain["agents"]:
+        if agent["id"] == AGENT:
+            agent["rollout"] = tried.model_dump(mode="json", exclude_defaults=True)
+    file.write_text(json.dumps(domain), "utf-8")
+    user = await control.user("ada")
+    async with serving(settings.model_copy(update={"catalog_path": tried_catalog})) as other:
+        answer = await other.ask("GET", f"/api/v1/agents/{AGENT}", user["api_key"])
+    assert answer.json()["rollout"] == {"strategy": "canary", "active": "blue", "canary_percent": 20}
+    assert "SECRET-INSTRUCTIONS" not in answer.text
 
 
 async def test_an_agent_that_is_turned_off_says_so(control: Control) -> None:

@@ -1,0 +1,141 @@
+"""One agent kills its process whenever it is executed: the pool finds it out, refuses it, and goes on.
+
+The stand-in for the Messages API knows which process is waiting for it, so it does the killing: nothing in the
+product knows of this test.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2 as httpx
+import pytest
+
+from tests.e2e.platform import Platform, fleet, started, wait
+from tests.messages_api import MessagesApi, serving
+
+POISONED = "market_entry_assessment_agent_002"
+NEIGHBOURS = (
+    "business_plan_agent_009",
+    "strategic_options_agent_003",
+    "operating_model_design_agent_004",
+    "scenario_planning_agent_005",
+    "okr_cascade_agent_006",
+)
+PART = "pool-business"
+QUARANTINE_SECONDS = 10
+MODEL_SECONDS = 0.05
+
+
+@pytest.fixture
+def messages_api() -> Iterator[MessagesApi]:
+    with serving(delay=MODEL_SECONDS) as api:
+        yield api
+
+
+@contextmanager
+def platform(folder: Path, api: MessagesApi) -> Iterator[Platform]:
+    """A platform whose business pool dies of every request that says ``behave:poison``."""
+    environment = {
+        "ANTHROPIC_API_KEY": "sk-ant-test",
+        "ANTHROPIC_BASE_URL": api.url,
+        "QUARANTINE_SECONDS": str(QUARANTINE_SECONDS),
+        "QUARANTINE_WINDOW_SECONDS": "60",
+    }
+    with started(folder, environment) as running:
+        api.on_arrival["poison"] = lambda: os.kill(running.part(PART)["pid"], signal.SIGKILL)
+        yield running
+
+
+class Callers:
+    """One thread an agent, executing it until told to stop; ``statuses`` counts what each got."""
+
+    def __init__(self, platform: Platform, key: str, agents: tuple[str, ...], task: str, pause: float = 0.0) -> None:
+        self.statuses: dict[str, Counter[str]] = {agent: Counter() for agent in agents}
+        self._platform, self._key, self._task, self._pause, self._stop = platform, key, task, pause, threading.Event()
+        self._threads = [threading.Thread(target=self._call, args=(agent,), daemon=True) for agent in agents]
+
+    def __enter__(self) -> Callers:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def count(self, outcome: str) -> int:
+        """How many requests ended so, of all agents."""
+        return sum(counts[outcome] for counts in self.statuses.values())
+
+    def _call(self, agent: str) -> None:
+        with self._platform.client(self._key) as client:
+            while not self._stop.wait(self._pause):
+                answer = client.post(f"/agents/{agent}/api/v1/execute", json={"task_description": self._task})
+                outcome = "200" if answer.status_code == 200 else answer.json()["error"]["code"]
+                self.statuses[agent][outcome] += 1
+                if outcome != "200":
+                    self._stop.wait(0.02)
+
+
+def test_an_agent_that_kills_its_process_is_quarantined_and_its_neighbours_go_on(
+    state_folder: Path, messages_api: MessagesApi
+) -> None:
+    with platform(state_folder, messages_api) as running:
+        key = running.new_user("load", per_minute=1_000_000)
+        evil = running.new_user("evil", per_minute=1_000_000)
+        with Callers(running, key, NEIGHBOURS, "Plan") as neighbours:
+            wait("load", lambda: all(counts["200"] > 5 for counts in neighbours.statuses.values()))
+            with Callers(running, evil, (POISONED,), "behave:poison", pause=0.1) as poison:
+                wait("the quarantine", lambda: poison.count("AGENT_QUARANTINED") > 0, 90)
+                assert running.part(PART)["restarts"] == 3
+                pid = running.part(PART)["pid"]
+                lost = neighbours.count("BAD_GATEWAY")
+                served = neighbours.count("200")
+                # Poison goes on; nothing happens any more.
+                refused = poison.count("AGENT_QUARANTINED")
+                wait("the neighbours' answers", lambda: neighbours.count("200") > served + 100)
+                assert poison.count("AGENT_QUARANTINED") > refused + 5
+                # Nobody else lost a request since, and each crash cut off at most one of each caller.
+                assert neighbours.count("BAD_GATEWAY") == lost
+                assert messages_api.cancelled <= 3 * (len(NEIGHBOURS) + 1)
+                assert running.part(PART)["pid"] == pid
+                # It ends after its time, is tried again, kills once, and is refused for longer.
+                wait("the next try", lambda: running.part(PART)["restarts"] == 4, QUARANTINE_SECONDS * 3)
+                wait("the pool's return", lambda: running.part(PART)["state"] == "ready")
+                wait("the next refusal", lambda: poison.count("AGENT_QUARANTINED") > refused + 30)
+        with running.client(evil) as client:
+            answer = client.post(f"/agents/{POISONED}/api/v1/execute", json={"task_description": "Plan"})
+        assert answer.json()["error"]["code"] == "AGENT_QUARANTINED"
+        assert QUARANTINE_SECONDS < int(answer.headers["Retry-After"]) <= 2 * QUARANTINE_SECONDS
+        # Every execution reached the model once: the gateway repeated none of those that were cut off.
+        executed = poison.count("200") + poison.count("BAD_GATEWAY")
+        assert messages_api.counts["poison"] == 4 <= executed
+        # What was cut off is in the audit as what it is: unfinished.
+        unfinished = [entry for entry in running.audit(user="evil", agent=POISONED) if entry["status"] is None]
+        assert len(unfinished) >= 4
+        # An operator overrules it, and the agent answers what does not kill.
+        assert fleet(running.folder, "settings", "set", f"quarantine_exempt+={POISONED}").returncode == 0
+        with running.client(evil) as client:
+            path = f"/agents/{POISONED}/api/v1/execute"
+            wait("the exemption", lambda: client.post(path, json={"task_description": "Plan"}).status_code == 200, 10)
+
+
+def test_a_platform_that_is_killed_as_a_whole_holds_it_against_nobody_who_was_not_there(
+    state_folder: Path, messages_api: MessagesApi
+) -> None:
+    with platform(state_folder, messages_api) as running, running.client() as client:
+        path = f"/agents/{POISONED}/api/v1/execute"
+        os.kill(running.part(PART)["pid"], signal.SIGKILL)
+        wait("the restart", lambda: running.part(PART)["restarts"] == 1 and running.part(PART)["state"] == "ready")
+        assert client.post(path, json={"task_description": "Plan"}).status_code == 200
+        port = running.part(PART)["port"]
+        metrics = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+        assert "agent_crash_strikes{" not in metrics
