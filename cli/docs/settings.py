@@ -22,6 +22,8 @@ COMMAND: Final = {
     "FLEET_VENV": "Where the locked environment is made; default: `.venv` in the repository.",
     "FLEET_PYTHON": "Python that the environment is made with; default: the first one of 3.11 or newer on PATH.",
     "FLEET_DEBUG": "Show the traceback of an error that should not happen.",
+    "FLEET_CI_COMMIT": "Commit that `fleet ci` names in a post; default: the run's own.",
+    "FLEET_CI_AUTHOR": "Who `fleet ci` writes as, where another token than the workflow's is used.",
     "NO_COLOR": "Print without colours.",
 }
 """Environment variables of the command itself."""

@@ -12,7 +12,7 @@ import pytest
 
 from tests.docs.handbook import DOCS, ROOT, Page, page, pages, written
 
-_PLACES = "catalog|runtime|infra|cli|stacks|tests|docs|requirements"
+_PLACES = r"\.github|\.ci|catalog|runtime|infra|cli|stacks|tests|docs|requirements"
 EVERY = pytest.mark.parametrize("each", pages(), ids=lambda each: each.name)
 BY_HAND = pytest.mark.parametrize("each", written(), ids=lambda each: each.name)
 

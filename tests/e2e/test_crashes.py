@@ -11,7 +11,7 @@ import pytest
 
 from tests.e2e.platform import AGENT, Platform, wait
 
-PARTS = ("agents-business", "control", "valkey-state", "valkey-cache", "postgres", "nginx")
+PARTS = ("pool-business", "control", "valkey-state", "valkey-cache", "postgres", "nginx")
 
 
 class Load:

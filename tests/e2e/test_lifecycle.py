@@ -90,9 +90,9 @@ def test_status_and_logs_know_every_part(platform: Platform) -> None:
         "valkey-state",
         "valkey-cache",
         "control",
-        "agents-business",
-        "agents-technology",
-        "agents-knowledge",
+        "pool-business",
+        "pool-technology",
+        "pool-knowledge",
         "nginx",
     }
     shown = fleet(platform.folder, "status")

@@ -134,7 +134,7 @@ def test_recorded_series_of_an_agent_do_not_grow_with_its_pods(stage: Stage, cap
 
 
 def test_a_pool_whose_only_process_hangs_is_every_one_of_its_agents_down(stage: Stage) -> None:
-    pid = stage.platform.part("agents-technology")["pid"]
+    pid = stage.platform.part("pool-technology")["pid"]
     served = int(stage.query('count(agent:serving_pods{pool="technology"})')[0]["value"][1])
     pending = 'count(ALERTS{alertname="AgentDown", reason="not_served", pool="technology"})'
     os.kill(pid, signal.SIGSTOP)
