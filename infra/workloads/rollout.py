@@ -17,7 +17,6 @@ from infra.settings import FleetChanges, PlatformSpec
 from infra.workloads import manifests, routes
 from infra.workloads.manifests import Manifest, Process, RuntimeArgs
 
-
 ANNOTATION = "ai-agents/rollout"
 """On the Service of a workload with two versions: what is shared how, for people and for what a change does."""
 
