@@ -94,7 +94,7 @@ def status(as_json: Json = False) -> None:
             f"{described['url']} · {described['tls_url']} · process {described['pid']} · up {_duration(time.time() - described['started'])}"
         )
         print_table(
-            ("PART", "STATE", "FOR", "PORT", "PROCESS", "MEMORY", "RESTARTS", ""),
+            ("PART", "STATE", "FOR", "PORT", "PROCESS", "MEMORY", "VERSION", "RESTARTS", ""),
             (
                 (
                     p["name"],
@@ -103,6 +103,7 @@ def status(as_json: Json = False) -> None:
                     p["port"],
                     p["pid"],
                     f"{p['resident_mib']:.0f} MiB" if p["resident_mib"] else "",
+                    f"{p['role']} {p['digest']}" if "role" in p else "",
                     p["restarts"],
                     p["last_ending"],
                 )
@@ -167,7 +168,7 @@ def logs(
         raise CommandError("there are no logs: the platform has not run here yet", Exit.UNREACHABLE)
     if part is not None:
         names = [path.stem for path in found]
-        found = [state.log(part)] if part in names else [path for path in found if path.stem == f"agents-{part}"]
+        found = [state.log(part)] if part in names else [path for path in found if path.stem == f"pool-{part}"]
         if not found:
             raise CommandError(f"there is no log of {part!r}; there are {', '.join(names)}", Exit.NOT_FOUND)
     width = max(len(path.stem) for path in found) if len(found) > 1 else 0

@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -83,22 +83,27 @@ def start(part: Part, log: Path) -> subprocess.Popen[bytes]:
 
 
 def wait_ready(
-    part: Part, process: subprocess.Popen[bytes], log: Path, *, stopped: Callable[[], bool] = lambda: False
+    part: Part,
+    process: subprocess.Popen[bytes],
+    log: Path,
+    *,
+    stopped: Callable[[], bool] = lambda: False,
+    since: int = 0,
 ) -> bool:
     """Wait until ``part`` is ready: true, or false where ``stopped`` said to give up.
 
-    Raises PartError, with the end of its log, if it ends or takes longer than ``start_seconds``.
+    Raises PartError, with the end of its log from byte ``since`` on, if it ends or takes longer than ``start_seconds``.
     """
     deadline = time.monotonic() + part.start_seconds
     pause = 0.01
     while not stopped():
         code = process.poll()
         if code is not None:
-            raise PartError(f"{part.name} ended with {ending(code)} before it was ready. {_tail(log)}")
+            raise PartError(f"{part.name} ended with {ending(code)} before it was ready. {_tail(log, since)}")
         if part.ready():
             return True
         if time.monotonic() > deadline:
-            raise PartError(f"{part.name} was not ready within {part.start_seconds:.0f} s. {_tail(log)}")
+            raise PartError(f"{part.name} was not ready within {part.start_seconds:.0f} s. {_tail(log, since)}")
         time.sleep(pause)
         pause = min(pause * 1.3, 0.1)
     return False
@@ -139,13 +144,15 @@ def running(part: Part, log: Path) -> Iterator[subprocess.Popen[bytes]]:
         stop(part, process)
 
 
-def free_ports(count: int) -> list[int]:
-    """``count`` different loopback TCP ports nothing listens on now."""
+def free_ports(count: int, *, but: Collection[int] = ()) -> list[int]:
+    """``count`` different loopback TCP ports nothing listens on now, none of ``but``."""
     held: list[socket.socket] = []
     try:
         for port in random.sample(_INTERNAL_PORTS, len(_INTERNAL_PORTS)):
             if len(held) == count:
                 break
+            if port in but:
+                continue
             listener = socket.socket()
             try:
                 listener.bind((LOOPBACK, port))
@@ -183,9 +190,13 @@ def ending(code: int) -> str:
     return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
 
-def _tail(log: Path, lines: int = 5) -> str:
+def _tail(log: Path, since: int, lines: int = 5) -> str:
     with contextlib.suppress(OSError):
-        last = log.read_text("utf-8", "replace").strip().splitlines()[-lines:]
+        with log.open("rb") as file:
+            file.seek(since)
+            said = file.read().decode("utf-8", "replace").strip().splitlines()
+        # The version before may go on answering, and writes what went well into the same log.
+        last = ([line for line in said if '"level":"INFO"' not in line] or said)[-lines:]
         if last:
             return f"Its log {log} ends:\n" + "\n".join(f"  {line[:400]}" for line in last)
     return f"Its log is {log}."

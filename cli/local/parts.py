@@ -1,13 +1,12 @@
 """Owns the stores and control of the embedded target: which processes, and what each is configured with.
 
 Stages, stopped from the highest: gateway 3, agents 2, control 1, stores 0. Agents and gateway are serving.py's,
-which needs the catalog: what is here starts before that is read. How processes are kept running is supervisor.py's.
+which needs the catalog: what is here starts before that is understood. How processes are kept running is supervisor.py's.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,19 +24,16 @@ DRAIN_SECONDS = 45.0
 
 @dataclass(frozen=True)
 class Ports:
-    """Loopback ports that nothing outside the platform uses."""
+    """Loopback ports of the stores, which nothing outside the platform uses."""
 
     postgres: int
     state: int
     cache: int
-    control: int
-    pools: Mapping[str, int]
 
     @classmethod
-    def chosen(cls, pools: list[str]) -> Ports:
+    def chosen(cls) -> Ports:
         """Free ones."""
-        first, second, third, fourth, *rest = free_ports(4 + len(pools))
-        return cls(first, second, third, fourth, dict(zip(pools, rest, strict=True)))
+        return cls(*free_ports(3))
 
 
 def stores(state: State, ports: Ports) -> tuple[list[Part | Task], postgres.Places]:
@@ -62,9 +58,9 @@ def stores(state: State, ports: Ports) -> tuple[list[Part | Task], postgres.Plac
     ], where
 
 
-def control_plane(state: State, ports: Ports) -> list[Part | Task]:
+def control_plane(state: State, ports: Ports, catalog: Path) -> list[Part | Task]:
     """Migration, the first administrator where there is none yet, and control. Needs what ``stores`` starts."""
-    control = _control(state, ports)
+    control = control_part(state, ports, catalog, *free_ports(1))
     migration = functools.partial(tasks.run_module, control, "migrate", state.log("migration"))
     items: list[Part | Task] = [Task("migration", migration, frozenset({"database"}))]
     needed = "migration"
@@ -110,19 +106,20 @@ def dynamic_environment(state: State) -> dict[str, str]:
     return {Env.DYNAMIC_SETTINGS_FILE: str(state.folder / "settings.json")}
 
 
-def _control(state: State, ports: Ports) -> Part:
+def control_part(state: State, ports: Ports, catalog: Path, port: int) -> Part:
+    """Control of the catalog at ``catalog``, on ``port``."""
     private, _, pepper = keys(state)
     environment = {
-        **dynamic_environment(state), **inherited(), **redis_environment(state, ports), Env.PORT: str(ports.control), Env.SIGNING_KEYS: str(private), Env.API_KEY_PEPPER: str(pepper),
+        **dynamic_environment(state), **inherited(), **redis_environment(state, ports), Env.CATALOG_PATH: str(catalog), Env.PORT: str(port), Env.SIGNING_KEYS: str(private), Env.API_KEY_PEPPER: str(pepper),
         Env.DATABASE_URL: postgres.url(ports.postgres, state.password("database-password"), DATABASE, DATABASE),
     }  # fmt: skip
     return Part(
         name="control",
         command=tasks.module("control"),
-        ready=lambda: http_status(ports.control, "/ready") == 200,
+        ready=lambda: http_status(port, "/ready") == 200,
         environment=environment,
         stage=1,
         folder=ROOT,
-        port=ports.control,
+        port=port,
         drain_seconds=DRAIN_SECONDS,
     )

@@ -1,27 +1,30 @@
-"""Owns the part of the embedded target that serves requests: the agents' processes and the gateway before them.
+"""Owns what a catalog is on one machine: a process for each version of its agents, and the gateway's routes to them.
 
-One process for each pool, one for each dedicated agent of the catalog. The stores and control are parts.py's.
+The same workloads and versions as a cluster's Deployments and Services (catalog.versions). The stores and control are
+parts.py's; starting and replacing what is described here, changes.py's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+from catalog import versions
 from catalog.contract import Env
-from catalog.registry import Registry
+from catalog.registry import Registry, digest_of
+from catalog.versions import Version, Workload
 from cli.errors import CommandError
 from cli.local import certificate, nginx, tasks
 from cli.local.part import LOOPBACK, Part, http_status
 from cli.local.parts import DRAIN_SECONDS, Ports, dynamic_environment, keys, redis_environment
 from cli.local.settings import LocalSettings, inherited
 from cli.local.state import State
-from cli.local.supervisor import Task
 from cli.local.tasks import ROOT
 from infra.gateway.config import Certificate, GatewaySettings, Listener
-from infra.gateway.routes import Route
+from infra.gateway.routes import Candidate, Route
 
-_GATEWAY_DRAIN = 150.0
 _KEPT = 64
 
 
@@ -29,49 +32,27 @@ class PortConflictError(CommandError):
     """Two dedicated agents need the same port of this machine; the message says which."""
 
 
-def data_plane(
-    state: State,
-    settings: LocalSettings,
-    ports: Ports,
-    catalog: Registry,
-    shared: Path,
-    certified: certificate.LocalCertificate,
-) -> list[Part | Task]:
-    """The agents, and nginx before them and control. Raises PortConflictError or GatewayError."""
-    agents, routes = _agents(state, ports, catalog)
-    folder = state.folder / "nginx"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    configured = nginx.prepare(folder, gateway_settings(state, settings, ports, folder, shared, certified), routes)
-    behind = frozenset({"control", *(part.name for part in agents)})
-    front = nginx.part(folder, configured, settings.http_port, needs=behind, stage=3, drain_seconds=_GATEWAY_DRAIN)
-    return [*agents, front]
+@dataclass(frozen=True)
+class Site:
+    """Where the platform runs here and what is the same for every catalog."""
+
+    state: State
+    settings: LocalSettings
+    ports: Ports
+    shared: Path
+    """Folder that unprivileged processes can enter, where the platform is started as root."""
+    certified: certificate.LocalCertificate
+
+    @property
+    def gateway(self) -> Path:
+        """The gateway's folder."""
+        return self.state.folder / "nginx"
 
 
-def gateway_settings(
-    state: State,
-    settings: LocalSettings,
-    ports: Ports,
-    folder: Path,
-    shared: Path,
-    certified: certificate.LocalCertificate,
-) -> GatewaySettings:
-    """In what the laptop's gateway differs from a cluster's."""
-    return GatewaySettings(
-        hosts=("localhost", "127.0.0.1", "[::1]"),
-        listeners=(
-            Listener(settings.http_port, LOOPBACK),
-            Listener(settings.tls_port, LOOPBACK, Certificate(str(certified.chain), str(certified.key))),
-        ),
-        control=f"{LOOPBACK}:{ports.control}",
-        routes=str(folder / "routes"),
-        pid=str(folder / "nginx.pid"),
-        temporary=str(nginx.temporary_folder(folder, shared)),
-        access_log=str(state.log("nginx")),
-        user=nginx.worker_user(),
-        workers=1,
-        address_rate=settings.address_rate,
-        address_burst=settings.address_burst,
-    )
+def workloads(catalog: Registry) -> tuple[Workload, ...]:
+    """What runs for a catalog. Raises PortConflictError."""
+    dedicated_ports(catalog)
+    return versions.workloads(catalog, catalog.pools, is_dedicated=lambda agent: agent.isolation == "dedicated")
 
 
 def dedicated_ports(catalog: Registry) -> dict[int, str]:
@@ -88,31 +69,46 @@ def dedicated_ports(catalog: Registry) -> dict[int, str]:
     return found
 
 
-def _agents(state: State, ports: Ports, catalog: Registry) -> tuple[list[Part], list[Route]]:
-    parts, routes = [], []
-    for pool, port in ports.pools.items():
-        pooled = tuple(agent.id for agent in catalog.pool(pool) if agent.isolation == "pooled")
-        if pooled:
-            parts.append(_agent(state, ports, f"agents-{pool}", {Env.SERVE_POOL: pool}, port))
-            routes.append(Route(f"pool-{pool}", pooled, f"{LOOPBACK}:{port}", kept=_KEPT))
-    for port, dedicated in dedicated_ports(catalog).items():
-        parts.append(_agent(state, ports, f"agent-{dedicated}", {Env.SERVE_AGENTS: dedicated}, port))
-        routes.append(Route(dedicated, (dedicated,), f"{LOOPBACK}:{port}", kept=_KEPT))
-    return parts, routes
+def own_port(version: Version) -> int | None:
+    """The port a version is documented to answer on: a dedicated agent's own, while the version is the one that serves."""
+    if version.pool is not None or version.beside or version.agents[0].isolation != "dedicated":
+        return None
+    return version.agents[0].port
 
 
-def _agent(state: State, ports: Ports, name: str, serves: Mapping[str, str], port: int) -> Part:
-    _, public, _ = keys(state)
+def digest(version: Version) -> str:
+    """SHA-256 (64 hexadecimal digits) of everything a version runs by: where it differs, a process is another."""
+    return hashlib.sha256(f"{digest_of(version.agents)} {_concurrency(version)}".encode()).hexdigest()
+
+
+def about(workload: Workload, version: Version) -> dict[str, str]:
+    """What the run record says of a version: its part in the workload, and its agents' digest (12 digits)."""
+    role = "serving"
+    if version.beside:
+        role = f"canary {workload.percent}%" if workload.strategy == "canary" else "idle"
+    return {"workload": workload.name, "role": role, "digest": digest_of(version.agents)[:12]}
+
+
+def part(site: Site, version: Version, content: Path, port: int) -> Part:
+    """The process of a version, which serves what the folder ``content`` holds."""
+    _, public, _ = keys(site.state)
+    pool = version.pool
+    serves = (Env.SERVE_AGENTS, version.agents[0].id) if pool is None else (Env.SERVE_POOL, pool.name)
     return Part(
-        name=name,
+        name=version.name,
         command=tasks.module("agent"),
         ready=lambda: http_status(port, "/ready") == 200,
         environment={
-            **dynamic_environment(state),
+            **dynamic_environment(site.state),
+            Env.MAX_CONCURRENCY: str(_concurrency(version)),
             **inherited(agent=True),
-            **redis_environment(state, ports),
-            **serves,
+            **redis_environment(site.state, site.ports),
+            serves[0]: serves[1],
+            Env.SERVICE_NAME: version.name,
+            Env.CATALOG_PATH: str(content),
             Env.PORT: str(port),
+            # Not one for the versions of a workload: what is in flight in one is no crash of the other.
+            Env.CRASH_JOURNAL: str(journals(site.state) / f"{content.name}.journal"),
             Env.IDENTITY_PUBLIC_KEYS: str(public),
         },
         needs=frozenset({"valkey-state", "valkey-cache"}),
@@ -121,3 +117,52 @@ def _agent(state: State, ports: Ports, name: str, serves: Mapping[str, str], por
         port=port,
         drain_seconds=DRAIN_SECONDS,
     )
+
+
+def journals(state: State) -> Path:
+    """The folder of crash journals, ``<name of the content's folder>.*``."""
+    folder = state.folder / "journals"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def routes(running: Iterable[Workload], ports: Mapping[str, int]) -> list[Route]:
+    """One route a workload; ``ports`` says where each version answers, by its name."""
+    listed = tuple(running)
+    addresses = {each.name: f"{LOOPBACK}:{ports[each.serving.name]}" for each in listed}
+    return [
+        Route(
+            each.name,
+            each.agents,
+            addresses[each.name],
+            candidate=Candidate(f"{LOOPBACK}:{ports[each.other.name]}", each.percent) if each.other else None,
+            kept=0 if each.strategy == "blue-green" else _KEPT,
+            fallback=addresses.get(each.fallback, ""),
+        )
+        for each in listed
+    ]
+
+
+def gateway_settings(site: Site, control: int, table: Path) -> GatewaySettings:
+    """In what the laptop's gateway differs from a cluster's; ``control`` is control's port, ``table`` the routes' folder."""
+    state, settings, certified = site.state, site.settings, site.certified
+    return GatewaySettings(
+        hosts=("localhost", "127.0.0.1", "[::1]"),
+        listeners=(
+            Listener(settings.http_port, LOOPBACK),
+            Listener(settings.tls_port, LOOPBACK, Certificate(str(certified.chain), str(certified.key))),
+        ),
+        control=f"{LOOPBACK}:{control}",
+        routes=str(table),
+        pid=str(site.gateway / "nginx.pid"),
+        temporary=str(nginx.temporary_folder(site.gateway, site.shared)),
+        access_log=str(state.log("nginx")),
+        user=nginx.worker_user(),
+        workers=1,
+        address_rate=settings.address_rate,
+        address_burst=settings.address_burst,
+    )
+
+
+def _concurrency(version: Version) -> int:
+    return version.pool.concurrency if version.pool is not None else version.agents[0].scaling.concurrency

@@ -1,6 +1,7 @@
-"""Owns keeping parts alive: start in order of need, restart with back-off, drain stage by stage.
+"""Owns keeping parts alive: start in order of need, restart with back-off, drain stage by stage, replace one by another.
 
-One thread a part. Which parts there are is parts.py's; what one part is, part.py's.
+One thread a part. Which parts there are is parts.py's and serving.py's, when one replaces another changes.py's; what
+one part is, part.py's.
 """
 
 from __future__ import annotations
@@ -41,12 +42,21 @@ class Kept:
     restarts: int = 0
     since: float = field(default_factory=time.time)
     ending: str = ""
+    about: Mapping[str, str] = field(default_factory=dict)
+    """What else the run record says of it."""
+    up: threading.Event = field(default_factory=threading.Event)
+    """Set once it was ready for the first time."""
+    failure: PartError | None = None
+    """Why it never was, of a part started beside those that run."""
     released: threading.Event = field(default_factory=threading.Event)
     """Set once it is to stop and must not be started again."""
+    starting: threading.Lock = field(default_factory=threading.Lock)
+    """Held while a process is started, so that one that is to stop is not missed."""
 
     def described(self) -> dict[str, Any]:
         """As it stands in the run record."""
         return {
+            **self.about,
             "state": self.state, "pid": self.process.pid if self.process else None, "port": self.part.port,
             "restarts": self.restarts, "since": self.since, "last_ending": self.ending,
         }  # fmt: skip
@@ -80,13 +90,69 @@ class Supervisor:
     def launch(self, *items: Part | Task) -> None:
         """Start these as soon as what they need is ready (or done); returns at once. What they need may be launched later."""
         for item in items:
-            self._event(item.name)
             if isinstance(item, Part):
-                self._kept[item.name] = Kept(item)
-            target, argument = (self._keep, item) if isinstance(item, Part) else (self._perform, item)
-            thread = threading.Thread(target=target, args=(argument,), name=item.name, daemon=True)
-            self._threads.append(thread)
-            thread.start()
+                kept = self._kept[item.name] = Kept(item, up=self._event(item.name))
+                self._run(item.name, self._keep, kept, self._fail)
+            else:
+                self._event(item.name)
+                self._run(item.name, self._perform, item)
+
+    def kept(self, name: str) -> Kept:
+        """The part that goes by ``name`` now. Raises KeyError."""
+        return self._kept[name]
+
+    def begin(self, part: Part, about: Mapping[str, str] | None = None) -> Kept:
+        """Start ``part`` beside those that run, as "<name> (new)" where its name is taken; returns at once.
+
+        That it fails before it was ever ready is its own ``failure`` and ends nothing else.
+        """
+        label = part.name if part.name not in self._kept else f"{part.name} (new)"
+        kept = self._kept[label] = Kept(part, about=about or {})
+
+        def fail(error: PartError) -> None:
+            with self._wake:
+                kept.failure = error
+                self._wake.notify_all()
+
+        self._run(label, self._keep, kept, fail)
+        return kept
+
+    def wait_up(self, begun: Iterable[Kept], *, interrupted: Callable[[], bool] = lambda: False) -> bool:
+        """Wait until all of ``begun`` were ready; false where ``interrupted`` said to give up. Raises PartError of the first that failed."""
+        waiting = list(begun)
+        with self._wake:
+            while waiting := [kept for kept in waiting if not kept.up.is_set()]:
+                for kept in waiting:
+                    if kept.failure is not None:
+                        raise kept.failure
+                if interrupted():
+                    return False
+                self._wake.wait(0.1)
+        return True
+
+    def succeed(self, begun: Iterable[Kept]) -> None:
+        """Parts that were begun take the names of those they replace, which go on as "<name> (old)"."""
+        for kept in begun:
+            name = kept.part.name
+            before = self._kept.get(name)
+            if before is not kept:
+                names = {label: other for label, other in self._kept.items() if other is not kept and label != name}
+                if before is not None:
+                    names[f"{name} (old)"] = before
+                self._kept = {**names, name: kept}
+        self._changed()
+
+    def retire(self, leaving: Iterable[Kept], *, hurry: Callable[[], bool] = lambda: False) -> None:
+        """Drain and stop these, together, and know them no longer."""
+        chosen = list(leaving)
+        self._stop_all(chosen, hurry)
+        self._kept = {label: kept for label, kept in self._kept.items() if not any(kept is each for each in chosen)}
+        self._changed()
+
+    def describe(self, kept: Kept, about: Mapping[str, str]) -> None:
+        """Change what the run record says of a part besides how it is."""
+        kept.about = about
+        self._changed()
 
     def wait_ready(
         self, names: Iterable[str] | None = None, *, interrupted: Callable[[], bool] = lambda: False
@@ -108,19 +174,19 @@ class Supervisor:
         with self._wake:
             self._wake.notify_all()
         for stage in sorted({kept.part.stage for kept in self._kept.values()}, reverse=True):
-            stopping = [
-                threading.Thread(target=self._stop_one, args=(kept, hurry), daemon=True)
-                for kept in self._kept.values()
-                if kept.part.stage == stage
-            ]
-            for thread in stopping:
-                thread.start()
-            for thread in stopping:
-                thread.join()
+            self._stop_all([kept for kept in self._kept.values() if kept.part.stage == stage], hurry)
+
+    def _stop_all(self, chosen: Iterable[Kept], hurry: Callable[[], bool]) -> None:
+        stopping = [threading.Thread(target=self._stop_one, args=(kept, hurry), daemon=True) for kept in chosen]
+        for thread in stopping:
+            thread.start()
+        for thread in stopping:
+            thread.join()
 
     def _stop_one(self, kept: Kept, hurry: Callable[[], bool]) -> None:
-        kept.released.set()
-        process = kept.process
+        with kept.starting:
+            kept.released.set()
+            process = kept.process
         if process is not None and process.poll() is None:
             self._mark(kept, "stopping")
             if not processes.stop(kept.part, process, hurry=hurry):
@@ -141,20 +207,25 @@ class Supervisor:
             self._fail(error)
             return
         self._say(f"{task.name} done in {time.monotonic() - began:.1f} s")
-        self._finish(task.name)
+        self._set(self._event(task.name))
 
-    def _keep(self, part: Part) -> None:
+    def _run(self, name: str, target: Callable[..., None], *arguments: object) -> None:
+        thread = threading.Thread(target=target, args=arguments, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _keep(self, kept: Kept, fail: Callable[[PartError], None]) -> None:
+        part = kept.part
         if not self._needs_met(part.needs):
             return
-        kept = self._kept[part.name]
         pause = _FIRST_PAUSE
-        while not kept.released.is_set() and not (self._stopping and not self._event(part.name).is_set()):
+        while not kept.released.is_set() and not (self._stopping and not kept.up.is_set()):
             began = time.monotonic()
             try:
                 self._run_once(kept)
             except PartError as error:
-                if not self._event(part.name).is_set():
-                    self._fail(error)
+                if not kept.up.is_set():
+                    fail(error)
                     return
                 kept.ending = str(error).splitlines()[0]
             if kept.released.is_set():
@@ -171,15 +242,18 @@ class Supervisor:
     def _run_once(self, kept: Kept) -> None:
         """Start the part and return when it ended; PartError where it was never ready."""
         part, log = kept.part, self._log(kept.part.name)
-        began = time.monotonic()
-        process = kept.process = processes.start(part, log)
+        began, since = time.monotonic(), log.stat().st_size if log.exists() else 0
+        with kept.starting:
+            if kept.released.is_set():
+                return
+            process = kept.process = processes.start(part, log)
         self._mark(kept, "starting")
         try:
-            if processes.wait_ready(part, process, log, stopped=kept.released.is_set):
+            if processes.wait_ready(part, process, log, stopped=kept.released.is_set, since=since):
                 self._mark(kept, "ready")
-                again = self._event(part.name).is_set()
-                self._say(f"{part.name} {'is back' if again else 'ready'} after {time.monotonic() - began:.1f} s")
-                self._finish(part.name)
+                said = "is back" if kept.up.is_set() else "ready"
+                self._say(f"{part.name} {said} after {time.monotonic() - began:.1f} s")
+                self._set(kept.up)
                 code = process.wait()
                 kept.ending = f"{part.name} ended with {processes.ending(code)}"
         except PartError:
@@ -201,9 +275,9 @@ class Supervisor:
     def _event(self, name: str) -> threading.Event:
         return self._done.setdefault(name, threading.Event())
 
-    def _finish(self, name: str) -> None:
+    def _set(self, event: threading.Event) -> None:
         with self._wake:
-            self._event(name).set()
+            event.set()
             self._wake.notify_all()
 
     def _fail(self, error: Exception) -> None:

@@ -1,4 +1,4 @@
-"""Owns one run of the embedded target in the foreground: checks, start, serving, drain.
+"""Owns one run of the embedded target in the foreground: checks, start, serving, changes of the catalog, drain.
 
 Speaks to people through ``say`` alone; the command line (cli/platform.py) owns how that looks.
 """
@@ -11,19 +11,24 @@ import os
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from catalog.contract import Env
 from cli.errors import CommandError
 from cli.local import leftovers, parts
-from cli.local.part import LOOPBACK, PartError, listens
+from cli.local.apply import Requests
+from cli.local.part import LOOPBACK, PartError
 from cli.local.settings import LocalSettings
 from cli.local.state import State, read_json
 from cli.local.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from cli.local.changes import Changes
 
 
 class UpError(CommandError):
@@ -50,7 +55,8 @@ def serve(state: State, settings: LocalSettings, say: Callable[[str], None], sta
     began = time.monotonic()
     leftovers.stop(state, say)
     _require_free(settings)
-    asked = _Asked(say)
+    requests = Requests(state)
+    asked = _Asked(requests.wake)
     supervisor = Supervisor(state.log, say, lambda: record())
     run: dict[str, Any] = {
         "pid": os.getpid(),
@@ -75,15 +81,16 @@ def serve(state: State, settings: LocalSettings, say: Callable[[str], None], sta
     with asked.listening():
         try:
             _rotate(state)
-            shown = _start(state, settings, supervisor, asked, began)
+            changes, shown = _start(state, settings, supervisor, asked, began)
             if shown is not None:
                 run["ready"] = True
                 record()
                 started(shown)
                 (state.secrets / "first-administrator.json").unlink(missing_ok=True)
-                asked.wait()
+                _serve_requests(requests, changes, asked, say)
             return 0
         finally:
+            requests.close()
             run["ready"] = False
             running = any(part["pid"] for part in supervisor.parts.values())
             if running and asked.count:
@@ -94,32 +101,57 @@ def serve(state: State, settings: LocalSettings, say: Callable[[str], None], sta
 
 def _start(
     state: State, settings: LocalSettings, supervisor: Supervisor, asked: _Asked, began: float
-) -> Started | None:
+) -> tuple[Changes, Started | None]:
     from cli.local import certificate
 
     certified = certificate.ensure(state.folder / "tls", datetime.datetime.now(datetime.UTC))
     # The stores and control start while the catalog is read: control is what takes longest.
-    ports = parts.Ports.chosen(["business", "technology", "knowledge"])
+    ports = parts.Ports.chosen()
     items, where = parts.stores(state, ports)
-    supervisor.launch(*items, *parts.control_plane(state, ports))
+    supervisor.launch(*items)
     from catalog import registry
-    from cli.local import serving
+    from cli.local.changes import Changes
+    from cli.local.serving import Site
 
     named = os.environ.get(Env.CATALOG_PATH)
-    catalog = registry.load(Path(named) if named else registry.POOLS_FOLDER)
-    for port, agent in serving.dedicated_ports(catalog).items():
-        if listens(port):
-            raise UpError(
-                f"port {port}, on which the dedicated agent {agent} answers, is taken: "
-                f"stop what listens there (lsof -i :{port}), or set isolation: pooled"
-            )
-    supervisor.launch(*serving.data_plane(state, settings, ports, catalog, where.root, certified))
+    site = Site(state, settings, ports, where.root, certified)
+    changes = Changes(site, supervisor, Path(named) if named else registry.POOLS_FOLDER)
+    changes.launch_control()
+    catalog = changes.launch_agents()
     if not supervisor.wait_ready(interrupted=lambda: asked.count > 0):
-        return None
-    return Started(
+        return changes, None
+    return changes, Started(
         _url("http", settings.http_port), _url("https", settings.tls_port), certified.authority, len(catalog), time.monotonic() - began,
         read_json(state.secrets / "first-administrator.json"),
     )  # fmt: skip
+
+
+def _serve_requests(requests: Requests, changes: Changes, asked: _Asked, say: Callable[[str], None]) -> None:
+    """Take over changed catalogs as asked, one after another, until told to stop."""
+    while not asked.count:
+        for request in requests.take():
+            if asked.count:
+                request.failed("the platform is told to stop: nothing has changed")
+                continue
+            say("Taking over the catalog as it is now")
+            try:
+                changed = changes.apply(request.say, lambda: asked.count > 0)
+            except CommandError as error:
+                say(f"The catalog is not taken over: {error}")
+                request.failed(str(error))
+            except Exception as error:
+                # A platform that serves does not end for a change it could not make, whatever the reason.
+                traceback.print_exc()
+                request.failed(
+                    f"{type(error).__name__}: {error}; the platform goes on, and its own output says where this happened"
+                )
+            else:
+                say(f"The catalog is taken over after {changed.seconds:.1f} s: started {_names(changed.started)}, stopped {_names(changed.stopped)}")  # fmt: skip
+                request.applied(changed)
+
+
+def _names(names: tuple[str, ...]) -> str:
+    return ", ".join(names) or "nothing"
 
 
 def _url(scheme: str, port: int) -> str:
@@ -153,16 +185,11 @@ def _taken(port: int) -> str:
 
 
 class _Asked:
-    """How often we were told to stop, by signal."""
+    """How often we were told to stop, by signal; ``wake`` is called each time."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(self, wake: Callable[[], None]) -> None:
         self.count = 0
-        self._event = threading.Event()
-        self._say = say
-
-    def wait(self) -> None:
-        while not self._event.wait(3600):
-            pass
+        self._wake = wake
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
@@ -175,7 +202,7 @@ class _Asked:
 
     def _on(self, number: int, frame: FrameType | None) -> None:
         self.count += 1
-        self._event.set()
+        self._wake()
 
 
 _LOG_BYTES = 20 * 1024 * 1024

@@ -126,3 +126,52 @@ def test_a_part_that_does_not_end_is_killed_in_time_or_in_a_hurry(watched: Watch
     watched.supervisor.stop(hurry=lambda: time.monotonic() - began > 1)
     assert not any(psutil.pid_exists(pid) for pid in pids)
     assert any("slow did not end within" in line for line in watched.lines)
+
+
+def test_a_part_started_beside_another_takes_its_name_and_the_other_goes(watched: Watched) -> None:
+    watched.supervisor.launch(watched.part("agents", "sleep 60"))
+    watched.supervisor.wait_ready()
+    old = watched.pid("agents")
+    (before,) = [watched.supervisor.kept("agents")]
+    new = watched.supervisor.begin(watched.part("agents", "sleep 61"), {"role": "serving"})
+    assert watched.supervisor.wait_up([new])
+    assert watched.supervisor.parts.keys() == {"agents", "agents (new)"}
+    assert watched.supervisor.parts["agents (new)"]["role"] == "serving"
+    watched.supervisor.succeed([new])
+    assert watched.pid("agents (old)") == old
+    watched.supervisor.retire([before])
+    assert watched.supervisor.parts.keys() == {"agents"}
+    assert watched.pid("agents") != old
+    assert not psutil.pid_exists(old)
+    # It is kept like any other from now on.
+    os.kill(watched.pid("agents"), signal.SIGKILL)
+    until(lambda: watched.supervisor.parts["agents"]["restarts"] == 1)
+
+
+def test_a_part_that_fails_beside_another_harms_nothing_and_says_why(watched: Watched) -> None:
+    """What the one that serves writes meanwhile into the same log is not what is said."""
+    watched.supervisor.launch(watched.part("agents", "echo before >&2; sleep 60"))
+    watched.supervisor.wait_ready()
+    chatter = 'for _ in 1 2 3 4 5 6; do echo \'{"level":"INFO"}\'; done'
+    new = watched.supervisor.begin(
+        watched.part("agents", f"echo the reason >&2; {chatter}; exit 3", ready=lambda: False)
+    )
+    with pytest.raises(PartError) as failed:
+        watched.supervisor.wait_up([new])
+    assert "agents ended with exit code 3 before it was ready" in str(failed.value)
+    assert str(failed.value).endswith("ends:\n  the reason")
+    watched.supervisor.retire([new])
+    assert watched.supervisor.parts.keys() == {"agents"}
+    assert watched.supervisor.parts["agents"]["state"] == "ready"
+    watched.supervisor.launch(watched.part("later", "sleep 60"))
+    assert watched.supervisor.wait_ready()
+
+
+def test_a_part_that_is_not_ready_yet_can_be_given_up(watched: Watched) -> None:
+    new = watched.supervisor.begin(watched.part("agents", "sleep 60", ready=lambda: False))
+    until(lambda: watched.supervisor.parts["agents"]["state"] == "starting")
+    pid = watched.pid("agents")
+    assert not watched.supervisor.wait_up([new], interrupted=lambda: True)
+    watched.supervisor.retire([new], hurry=lambda: True)
+    assert watched.supervisor.parts == {}
+    assert not psutil.pid_exists(pid)

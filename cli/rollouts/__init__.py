@@ -1,0 +1,1 @@
+"""Owns what `fleet rollout` and `fleet rollback` are made of: editing the files that say what runs, judging, history."""
