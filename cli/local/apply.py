@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from cli.errors import CommandError, Exit
 from cli.local.state import State, write_private
@@ -57,18 +57,23 @@ def apply(state: State, say: Callable[[str], None]) -> Applied:
     """
     name = secrets.token_hex(8)
     answer = state.folder / _ANSWERS / name
-    answer.parent.mkdir(mode=0o700, exist_ok=True)
-    write_private(answer, b"")
+    pipe = _pipe(state)
     try:
-        _ask(state, name)
-        for message in _answers(state, answer):
-            if "line" in message:
-                say(message["line"])
-            elif "failed" in message:
-                raise CommandError(message["failed"])
-            else:
-                return Applied.read(message["applied"])
+        # Only now: who makes the pipe removes the answers that nobody waits for any more.
+        answer.parent.mkdir(mode=0o700, exist_ok=True)
+        write_private(answer, b"")
+        with answer.open("rb") as file:
+            with contextlib.suppress(BrokenPipeError):
+                os.write(pipe, f"{name}\n".encode())
+            for message in _messages(state, file):
+                if "line" in message:
+                    say(message["line"])
+                elif "failed" in message:
+                    raise CommandError(message["failed"])
+                else:
+                    return Applied.read(message["applied"])
     finally:
+        os.close(pipe)
         answer.unlink(missing_ok=True)
     raise CommandError(
         f"the platform stopped before it had taken the catalog over; {state.log('supervisor')} may say why, "
@@ -77,32 +82,27 @@ def apply(state: State, say: Callable[[str], None]) -> Applied:
     )
 
 
-def _ask(state: State, name: str) -> None:
+def _pipe(state: State) -> int:
     try:
-        pipe = os.open(state.folder / _PIPE, os.O_WRONLY | os.O_NONBLOCK)
+        return os.open(state.folder / _PIPE, os.O_WRONLY | os.O_NONBLOCK)
     except OSError:
         raise CommandError(
             "the platform does not run here, so there is nothing to apply the catalog to: fleet up starts it with the catalog as it is",
             Exit.UNREACHABLE,
         ) from None
-    with os.fdopen(pipe, "wb", buffering=0) as file:
-        file.write(f"{name}\n".encode())
 
 
-def _answers(state: State, answer: Path) -> Iterator[dict[str, Any]]:
-    """Messages as they come, until the platform has ended."""
-    ended = False
-    with answer.open("rb") as file:
-        text = b""
-        while True:
-            text += file.read()
-            *lines, text = text.split(b"\n")
-            yield from map(json.loads, lines)
-            if ended:
-                return
-            # What was written before the end is read after it was seen.
-            ended = not state.is_locked
-            time.sleep(_PAUSE)
+def _messages(state: State, answer: IO[bytes]) -> Iterator[dict[str, Any]]:
+    """What is answered, as it comes, until the platform has ended."""
+    text, ended = b"", False
+    while True:
+        *lines, text = (text + answer.read()).split(b"\n")
+        yield from map(json.loads, lines)
+        if ended:
+            return
+        # What was written before the end is read after it was seen.
+        ended = not state.is_locked
+        time.sleep(_PAUSE)
 
 
 class Requests:
@@ -113,13 +113,13 @@ class Requests:
         self._folder = state.folder
         path = self._folder / _PIPE
         path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            for left in (self._folder / _ANSWERS).iterdir():
+                left.unlink()
         os.mkfifo(path, 0o600)
         # Open for writing too, so that it never ends for want of a writer.
         self._pipe = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         self._text = b""
-        with contextlib.suppress(FileNotFoundError):
-            for left in (self._folder / _ANSWERS).iterdir():
-                left.unlink()
 
     def wake(self) -> None:
         """Have ``take`` return; for signal handlers."""

@@ -77,9 +77,7 @@ def _to_stacks(stacks: Sequence[str], *, yes: bool, allow_checkout: bool) -> int
             "up", list(stacks), command.options(yes=yes, as_json=False, parallel=2, checkout=allow_checkout)
         )
     except CommandError as error:
-        raise CommandError(
-            f"{error}\nThe files are changed and not applied. {_how(stacks)}", error.exit_code
-        ) from None
+        raise CommandError(f"{error}\nThe files are changed and not applied. {_how(stacks)}", error.exit_code) from None
 
 
 def _how(stacks: Sequence[str]) -> str:

@@ -1,0 +1,116 @@
+"""fleet rollout on the platform of this machine: each step is applied at once, and the gate measures its processes."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from cli.local.state import open_state
+from tests.cli.rollouts.conftest import AGENT, Catalog, of_domain
+from tests.e2e.platform import Platform, fleet, shared_folder, started
+
+NAME = AGENT.replace("_", "-")
+OPENING = "You write business plans"
+
+
+@pytest.fixture
+def committed(tmp_path: Path) -> Catalog:
+    """A catalog of one domain in a repository, edited since."""
+    found = of_domain(tmp_path, "business", "strategy")
+    git = ["git", "-C", str(found.folder.parent), "-c", "user.name=Test", "-c", "user.email=test@example.com"]
+    for arguments in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "First"]):
+        subprocess.run([*git, *arguments], check=True)
+    found.edit(lambda text: text.replace(OPENING, f"MARKED {OPENING}", 1))
+    return found
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[Path]:
+    """A state folder, removed with what the platform keeps outside it."""
+    folder = tmp_path / "state"
+    yield folder
+    outside = shared_folder(folder)
+    if outside is not None:
+        shutil.rmtree(outside, ignore_errors=True)
+
+
+@contextmanager
+def _load(platform: Platform, key: str) -> Iterator[list[int]]:
+    """Requests to both versions in turn, for the length of a with block; their statuses."""
+    statuses: list[int] = []
+    over = threading.Event()
+
+    def call() -> None:
+        with platform.client(key) as client:
+            for number in itertools.count():
+                if over.is_set():
+                    return
+                header = {"canary": "true"} if number % 2 else {}
+                path, body = f"/agents/{AGENT}/api/v1/execute", {"task_description": "Plan a bakery"}
+                statuses.append(client.post(path, json=body, headers=header).status_code)
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    try:
+        yield statuses
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_a_canary_is_started_measured_and_promoted_where_it_runs(state: Path, committed: Catalog) -> None:
+    environment = {"CATALOG_PATH": str(committed.folder)}
+    edited = committed.file.read_bytes()
+    with started(state, environment) as platform:
+
+        def rollout(*arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+            done = fleet(platform.folder, "rollout", *arguments, environment=environment)
+            assert done.returncode == code, done.stdout + done.stderr
+            return done
+
+        said = rollout("start", AGENT).stdout
+        assert "Applied here in" in said
+        assert f"{NAME}-canary" in said
+        (shown,) = json.loads(rollout("status", "--json").stdout)
+        assert [row["version"] for row in shown["rows"] if row["runs"].startswith("ready, process ")] == [
+            NAME,
+            f"{NAME}-canary",
+        ]
+        gate = ("promote", AGENT, "--gate", "--window", "3s", "--max-p95-ratio", "20", "--min-requests", "20")
+        begun = committed.file.read_bytes()
+        idle = rollout(*gate, code=1)
+        assert "too little traffic to judge: the candidate had 0 requests" in idle.stderr
+        assert committed.file.read_bytes() == begun
+
+        key = platform.new_user("caller", per_minute=100_000)
+        with _load(platform, key) as statuses:
+            said = rollout(*gate).stdout
+        assert "passed errors: candidate 0.00%, serving 0.00%" in said
+        assert "stopped" in said
+        assert set(statuses) == {200}
+        assert committed.file.read_bytes() == edited
+        assert not any(NAME in part["name"] for part in platform.status["parts"])
+
+        said = fleet(platform.folder, "rollback", "--discard", "--yes", environment=environment).stdout
+        assert f"1 agent changes: {AGENT}" in said
+        assert "Applied here in" in said
+
+
+def test_files_that_the_platform_does_not_take_are_put_back(state: Path, committed: Catalog) -> None:
+    before = committed.file.read_bytes()
+    opened = open_state(state)
+    assert opened is not None
+    # Somebody holds the lock as a platform does that is starting, and answers nobody yet.
+    with opened.locked():
+        refused = fleet(state, "rollout", "start", AGENT, environment={"CATALOG_PATH": str(committed.folder)})
+    assert refused.returncode == 3, refused.stdout + refused.stderr
+    assert "The files are as they were." in refused.stderr
+    assert committed.file.read_bytes() == before
