@@ -56,14 +56,14 @@ def rollback(
 
     A version is the content of all agents, by its digest; a rollout under way is no version of its own, and ends.
     """
-    from cli.rollouts import apply, change, history, past, targets
+    from cli.rollouts import agents, apply, change, history, past
 
     folder = _folder()
     history.resolve(folder, "HEAD")
     if listed:
         _list(folder, limit, as_json)
         return
-    present = targets.load(folder)
+    present = agents.load(folder)
     dirty = history.uncommitted(folder)
     if dirty and not discard and not dry_run:
         raise CommandError(
@@ -90,9 +90,9 @@ def rollback(
 
 
 def _list(folder: Path, limit: int, as_json: bool) -> None:
-    from cli.rollouts import past, targets
+    from cli.rollouts import agents, past
 
-    present = targets.load(folder)
+    present = agents.load(folder)
     found = list(islice(past.versions(folder), limit + 1))
     rows = []
     for position, version in enumerate(found[:limit]):

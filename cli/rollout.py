@@ -19,9 +19,10 @@ from cli.errors import CommandError, Exit
 from cli.output import Json, print_json, print_table
 
 if TYPE_CHECKING:
+    from cli.rollouts.agents import CatalogTarget
     from cli.rollouts.change import Changes
     from cli.rollouts.gate import Observed, Rule
-    from cli.rollouts.targets import CatalogTarget, StackTarget
+    from cli.rollouts.stacks import StackTarget
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="See, promote or abort a new version that takes over step by step."
@@ -101,7 +102,7 @@ def start(
     """
     from cli.rollouts import change, history
     from cli.rollouts.change import Asked
-    from cli.rollouts.targets import StackTarget
+    from cli.rollouts.stacks import StackTarget
 
     chosen: Literal["canary", "blue-green"] | None
     if strategy not in (None, "canary", "blue-green"):
@@ -165,7 +166,8 @@ def promote(
 ) -> None:
     """Let the candidate take over: all requests, or with --percent a larger or smaller share of them.
 
-    After a blue-green promotion the version before stays ready: abort switches back, finish retires it.
+    After a blue-green promotion the version before stays ready: abort switches back, finish retires it. With --gate or
+    --prometheus it goes on only where the candidate's error rate and P95 hold to the rule beside the serving version's.
     """
     from cli.rollouts import change
     from cli.rollouts.gate import Rule

@@ -122,7 +122,9 @@ class Changes:
             self._supervisor.describe(after[where], serving.about(workload, version))
         leaving = [kept for where, kept in before.items() if where not in after]
         if leaving:
-            say(f"New requests go where the catalog says, after {time.monotonic() - began:.1f} s; those before may end")
+            say(
+                f"New requests go where the catalog says, after {time.monotonic() - began:.1f} s; those in progress may end"
+            )
         # What is stopped then works on nothing any more, and nobody is left who could send it a request.
         while is_draining() and not interrupted():
             time.sleep(0.02)

@@ -133,13 +133,13 @@ class Supervisor:
     def succeed(self, begun: Iterable[Kept]) -> None:
         """Parts that were begun take the names of those they replace, which go on as "<name> (old)"."""
         for kept in begun:
-            name = kept.part.name
-            before = self._kept.get(name)
-            if before is not kept:
-                names = {label: other for label, other in self._kept.items() if other is not kept and label != name}
-                if before is not None:
-                    names[f"{name} (old)"] = before
-                self._kept = {**names, name: kept}
+            name, names = kept.part.name, dict[str, Kept]()
+            for label, other in self._kept.items():
+                if label == name:
+                    names[name] = kept
+                if other is not kept:
+                    names[f"{name} (old)" if label == name else label] = other
+            self._kept = names
         self._changed()
 
     def retire(self, leaving: Iterable[Kept], *, hurry: Callable[[], bool] = lambda: False) -> None:

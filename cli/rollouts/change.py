@@ -20,9 +20,11 @@ from catalog import registry as catalogs
 from catalog.registry import CatalogError, Registry
 from catalog.rollout import DEFAULT_PERCENT, Rollout, Strategy
 from cli.errors import CommandError, Exit
-from cli.rollouts import moves, targets
+from cli.rollouts import agents, moves, stacks
+from cli.rollouts.agents import CatalogTarget
 from cli.rollouts.moves import Name, Terms
-from cli.rollouts.targets import CatalogTarget, Meaning, StackTarget
+from cli.rollouts.stacks import StackTarget
+from cli.rollouts.target import Meaning
 from cli.rollouts.text import Block, TextError, Value
 
 Changes = Mapping[Path, tuple[bytes | None, bytes | None]]
@@ -51,11 +53,11 @@ def start(target: AnyTarget, reference: Path, asked: Asked, said: str) -> Change
     terms = _terms(target, asked)
     if isinstance(target, StackTarget):
         return _start_stack(target, reference, asked, terms, said)
-    then = targets.load(reference)
+    then = agents.load(reference)
     _require_there(target, then, said)
     names = target.changed_since(then)
     if not names:
-        carried = ", ".join(targets.AGENT_FIELDS)
+        carried = ", ".join(agents.AGENT_FIELDS)
         raise CommandError(
             f"{target.shown}: nothing that a rollout carries differs from {said} ({carried}): change it in its place, "
             f"and start then; other fields take effect at once, with fleet up"
@@ -70,7 +72,7 @@ def start(target: AnyTarget, reference: Path, asked: Asked, said: str) -> Change
 def _start_stack(target: StackTarget, reference: Path, asked: Asked, terms: Terms, said: str) -> Changes:
     assert target.spec is not None
     assert target.project is not None
-    serving = targets.serving_of(target.spec)
+    serving = stacks.serving_of(target.spec)
     if asked.stated:
         stated: dict[Name, Value] = {(name,): Value.scalar(value) for name, value in asked.stated.items()}
         expected: tuple[object, object] = (serving, {**serving, **asked.stated})
@@ -80,7 +82,7 @@ def _start_stack(target: StackTarget, reference: Path, asked: Asked, terms: Term
             moves.begin(target.owner(), (), {}, terms, stated, target.percent_key)
             return checked(target, expected)
     folder = reference.parent
-    then = targets.serving_of(targets.stack_spec(replace(target.project, stacks=folder), target.name))
+    then = stacks.serving_of(stacks.stack_spec(replace(target.project, stacks=folder), target.name))
     names: list[Name] = [(name,) for name in serving if serving[name] != then[name]]
     if not names:
         raise CommandError(
@@ -151,8 +153,7 @@ def abort(target: AnyTarget) -> Changes:
     now = _meaning(target)
     with _told():
         if rollout.candidate is not None:
-            keeps = target.keeps(rollout.active, finished=False) if rollout.strategy == "blue-green" else None
-            moves.drop(_owner(target), "candidate", keeps)
+            moves.drop(_owner(target), "candidate")
             return checked(target, (now.serving, None))
         moves.swap(_owner(target), target.slot, "previous", "candidate", rollout.active)
         return checked(target, (now.other, now.serving))
@@ -165,7 +166,7 @@ def finish(target: AnyTarget) -> Changes:
         raise CommandError(f"{target.shown} still tries its candidate: promote or abort it")
     now = _meaning(target)
     with _told():
-        moves.drop(_owner(target), "previous", target.keeps(rollout.active, finished=True))
+        moves.drop(_owner(target), "previous", rollout.active)
         return checked(target, (now.serving, None))
 
 
@@ -210,7 +211,7 @@ def checked(target: AnyTarget, expected: tuple[object, object]) -> Changes:
     else:
         assert target.project is not None
         with overlaid(target.project.stacks, changes) as folder:
-            spec = targets.stack_spec(replace(target.project, stacks=folder), target.name)
+            spec = stacks.stack_spec(replace(target.project, stacks=folder), target.name)
         found = target.meaning(spec)
         if spec.fleet.rollout is not None:
             _refuse_crossing(catalogs.load(), (replace(target, spec=spec, rollout=spec.fleet.rollout),))
@@ -230,12 +231,12 @@ def _loaded(folder: Path) -> Registry:
         raise CommandError(f"the change would break the catalog, so nothing was changed: {error}") from None
 
 
-def _refuse_crossing(registry: Registry, stacks: Iterable[StackTarget]) -> None:
+def _refuse_crossing(registry: Registry, only: Iterable[StackTarget]) -> None:
     """Refuse where a whole stack and something it runs would have two versions at once."""
     from infra.settings import SettingsError
     from infra.workloads import selection
 
-    for stack in stacks or targets.stacks_under_way():
+    for stack in only or stacks.stacks_under_way():
         assert stack.spec is not None
         try:
             selection.workloads(stack.spec, registry)

@@ -1,8 +1,8 @@
 """Owns the decision whether a candidate may go on: error rate and P95 of both versions over a window, by rule. Pure.
 
 Also what asks Prometheus for them, as text; asking is measure's. Histograms have no agent label but one of their
-process, ``app``: the version's name. A counter that came to be within the window counts from nothing, since
-``increase`` alone would miss what it had at its first scrape, which for a new version may be all there is.
+process, ``app``: the version's name. A counter that came to be within the window counts from nothing: `increase` alone
+would miss what it had at its first scrape, which for a new version may be all there is.
 """
 
 from __future__ import annotations
@@ -100,7 +100,13 @@ def queries(apps: Iterable[str], seconds: int) -> Mapping[str, str]:
 
 
 def _increase(series: str, seconds: int) -> str:
-    return f"({series} unless {series} offset {seconds}s) or increase({series}[{seconds}s])"
+    """What each counter grew by: exactly, but where its process was started anew or is gone.
+
+    `increase` would extrapolate a counter that was zero less than others, and so move a quantile by buckets.
+    """
+    before = f"{series} offset {seconds}s"
+    within = f"{series}[{seconds}s]"
+    return f"({series} unless {before}) or (({series} - {before}) unless resets({within}) > 0) or increase({within})"
 
 
 def quantile(buckets: Mapping[float, float], share: float = QUANTILE) -> float | None:

@@ -2,7 +2,7 @@
 
 A rollout's candidate and previous version are the very lines that the entry had or will have, moved; so a rollout
 that is aborted leaves the file as it was, byte for byte. What the lines mean is the catalog's, which files they lie
-in targets'.
+in the targets'.
 """
 
 from __future__ import annotations

@@ -15,9 +15,10 @@ from catalog.registry import digest_of
 from catalog.versions import Version, Workload
 from cli.errors import CommandError, Exit
 from cli.local.state import State
-from cli.rollouts import history, targets
+from cli.rollouts import agents, history
+from cli.rollouts.agents import CatalogTarget
 from cli.rollouts.measure import Pair
-from cli.rollouts.targets import CatalogTarget, StackTarget
+from cli.rollouts.stacks import StackTarget
 from infra.settings import NAMESPACE
 
 _KUBECTL_SECONDS = 30
@@ -66,7 +67,7 @@ def workloads_of(target: CatalogTarget | StackTarget, folder: Path) -> tuple[Wor
 
     assert target.spec is not None
     try:
-        return selection.workloads(target.spec, targets.load(folder))
+        return selection.workloads(target.spec, agents.load(folder))
     except SettingsError as error:
         raise CommandError(str(error), Exit.USAGE) from None
 
@@ -97,7 +98,7 @@ def describe(target: CatalogTarget | StackTarget, folder: Path, runs: Mapping[st
 
 def _path(target: CatalogTarget) -> Path:
     if target.kind == "pool":
-        return targets.pool_file(target.folder, target.pool)
+        return agents.pool_file(target.folder, target.pool)
     return target.folder / target.pool / f"{target.registry.require(target.name).domain}.yaml"
 
 
@@ -173,7 +174,8 @@ def in_cluster(context: str = "") -> dict[str, str]:
     except FileNotFoundError:
         raise CommandError("kubectl is not on PATH: what runs in a cluster is read with it") from None
     if done.returncode:
-        raise CommandError(f"kubectl: {done.stderr.strip()}", Exit.UNREACHABLE)
+        # Its last line says what is wrong, after one of its log for each attempt.
+        raise CommandError(f"kubectl: {done.stderr.strip().rpartition(chr(10))[2]}", Exit.UNREACHABLE)
     return deployed(json.loads(done.stdout)["items"])
 
 

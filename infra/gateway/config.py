@@ -1,7 +1,7 @@
 """Owns nginx.conf: settings → text, by one template for the laptop and the cluster.
 
 Pure: nothing is read but the template, nothing is written. Which agent lives where is routes.py's; who
-writes the files and starts nginx is the caller's (cli.local, infra.services). Needs nginx 1.27.3 or newer
+writes the files and starts nginx is the caller's (cli.local, infra.services). Needs nginx 1.27.4 or newer
 (``resolve`` of an upstream's server), with the realip and auth_request modules.
 """
 

@@ -55,9 +55,10 @@ def objects(workload: Workload, spec: PlatformSpec, runtime: RuntimeArgs) -> Ite
 
 def _services(workload: Workload, processes: dict[str, Process]) -> Iterator[Object]:
     suffixes = list(processes)
-    # A Service follows its colour only once that is ready; a rolling update needs no such order.
-    waits = workload.strategy == "blue-green"
-    after = tuple(f"{suffix}-deployment" for suffix in suffixes) if waits else ()
+    # A Service selects a version only once that is ready, also where a workload leaves its colours behind; and a colour
+    # only once both are, so that switching back is no wait either.
+    needed = suffixes if workload.strategy == "blue-green" else suffixes[:1]
+    after = tuple(f"{suffix}-deployment" for suffix in needed)
     own = manifests.service(workload.name, processes[suffixes[0]])
     if workload.other is None:
         yield Object("-service", own, after=after)

@@ -152,6 +152,7 @@ def test_a_part_that_fails_beside_another_harms_nothing_and_says_why(watched: Wa
     """What the one that serves writes meanwhile into the same log is not what is said."""
     watched.supervisor.launch(watched.part("agents", "echo before >&2; sleep 60"))
     watched.supervisor.wait_ready()
+    until(lambda: "before" in (watched.folder / "agents.log").read_text())
     chatter = 'for _ in 1 2 3 4 5 6; do echo \'{"level":"INFO"}\'; done'
     new = watched.supervisor.begin(
         watched.part("agents", f"echo the reason >&2; {chatter}; exit 3", ready=lambda: False)

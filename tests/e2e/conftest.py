@@ -13,7 +13,9 @@ import pytest
 from tests.e2e.platform import Platform, shared_folder, started
 
 
-def _folder() -> Iterator[Path]:
+@contextlib.contextmanager
+def fresh_folder() -> Iterator[Path]:
+    """A state folder that does not exist yet, removed with everything of it after the block."""
     parent = Path(tempfile.mkdtemp(prefix="fleet e2e "))
     folder = parent / "state"
     try:
@@ -28,11 +30,12 @@ def _folder() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def platform() -> Iterator[Platform]:
     """A platform that answers with the offline model, started once."""
-    with contextlib.contextmanager(_folder)() as folder, started(folder) as running:
+    with fresh_folder() as folder, started(folder) as running:
         yield running
 
 
 @pytest.fixture
 def state_folder() -> Iterator[Path]:
     """A state folder that does not exist yet, removed with everything of it afterwards."""
-    yield from _folder()
+    with fresh_folder() as folder:
+        yield folder

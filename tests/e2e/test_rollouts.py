@@ -19,6 +19,7 @@ import pytest
 from cli.errors import CommandError, Exit
 from cli.local.apply import Applied, apply
 from cli.local.state import open_state
+from tests.e2e.conftest import fresh_folder
 from tests.e2e.platform import AGENT, Platform, fleet, started, wait
 from tests.e2e.rollouts import AGENTS, APART, OTHER, POOL, Catalog, Load, execute, is_plausible, prompt, version_of
 from tests.messages_api import serving
@@ -36,9 +37,8 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
 
 
 @pytest.fixture(scope="module")
-def running(catalog: Catalog, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    folder = tmp_path_factory.mktemp("rollouts") / "state"
-    with started(folder, {"CATALOG_PATH": str(catalog.folder)}) as platform:
+def running(catalog: Catalog) -> Iterator[Platform]:
+    with fresh_folder() as folder, started(folder, {"CATALOG_PATH": str(catalog.folder)}) as platform:
         yield platform
 
 

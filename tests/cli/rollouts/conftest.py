@@ -11,8 +11,8 @@ import pytest
 
 from catalog.registry import POOLS_FOLDER
 from cli.rollouts import change, targets
+from cli.rollouts.agents import CatalogTarget
 from cli.rollouts.change import Asked, Changes
-from cli.rollouts.targets import CatalogTarget
 
 AGENT = "business_plan_agent_009"
 

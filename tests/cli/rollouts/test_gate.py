@@ -14,6 +14,7 @@ import pytest
 from prometheus_client.exposition import generate_latest
 
 from catalog.contract import ErrorCode
+from cli.__main__ import main
 from cli.errors import CommandError, Exit
 from cli.local.part import free_ports
 from cli.rollouts import gate, measure
@@ -21,12 +22,12 @@ from cli.rollouts.gate import Observed, Rule, judge
 from cli.rollouts.measure import Pair
 from infra.services.monitoring.rules import SERVER_ERRORS
 from runtime.metrics import AgentMetrics, new_registry
+from tests.cli.rollouts.conftest import AGENT, Catalog
 from tests.infra.services.monitoring.servers import prometheus
 
-NAME = "business-plan-agent-009"
+NAME = AGENT.replace("_", "-")
 PAIR = Pair((NAME,), (f"{NAME}-canary",))
 GOOD = Observed(1000, 5, 0.8)
-WINDOW = 8
 
 
 @pytest.mark.parametrize(
@@ -93,7 +94,7 @@ class Process:
 
     def _renew(self) -> None:
         self.registry = new_registry()
-        self._metrics = AgentMetrics(self.registry, ["business_plan_agent_009"], lambda _: True)
+        self._metrics = AgentMetrics(self.registry, [AGENT], lambda _: True)
 
     def restart(self) -> None:
         """Count from nothing again."""
@@ -101,12 +102,13 @@ class Process:
 
     def serve(self, requests: int, errors: int = 0, refused: int = 0, seconds: float = 0.3) -> None:
         """So many requests, of which so many failed by our fault, and so many by the caller's."""
-        self._metrics.requests["business_plan_agent_009"].inc(requests)
         for code, count in ((ErrorCode.MODEL_ERROR, errors), (ErrorCode.INVALID_REQUEST, refused)):
             if count:
-                self._metrics.errors.labels("business_plan_agent_009", code).inc(count)
+                self._metrics.errors.labels(AGENT, code).inc(count)
         for _ in range(requests):
             self._metrics.processing.observe(seconds)
+        # Last, so that a scrape that sees these requests sees everything about them.
+        self._metrics.requests[AGENT].inc(requests)
 
 
 @contextmanager
@@ -201,18 +203,33 @@ def test_prometheus_sees_only_the_window(scraped: tuple[str, Process, Process]) 
     serving.serve(300, errors=300, seconds=20)
     candidate.serve(300, errors=300, seconds=20)
     _until(url, (300, 300))
-    time.sleep(WINDOW + 2)
+    time.sleep(4)
+    began = time.time()
     for one in (serving, candidate):
         one.serve(200, errors=2)
     _until(url, (500, 500))
-    first, second = measure.from_prometheus(url, PAIR, WINDOW)
-    for one in (first, second):
-        # `increase` extrapolates to the window's ends: at most by one scrape interval on each side.
-        assert one.requests == pytest.approx(200, rel=0.4)
-        assert one.error_percent == pytest.approx(1)
-        # A bucket that was empty before is extrapolated less than one that was not.
-        assert one.p95 == pytest.approx(0.25 + 0.25 * 0.95, rel=0.05)
+    both = first, second = measure.from_prometheus(url, PAIR, int(time.time() - began) + 2)
+    assert [(one.requests, one.errors, one.p95) for one in both] == [(200, 2, pytest.approx(0.25 + 0.25 * 0.95))] * 2
     assert judge(first, second, Rule()).passed
+
+
+def test_prometheus_counts_on_where_a_process_was_started_anew(scraped: tuple[str, Process, Process]) -> None:
+    url, serving, candidate = scraped
+    for one in (serving, candidate):
+        one.serve(100)
+    _until(url, (100, 100))
+    time.sleep(4)
+    began = time.time()
+    candidate.serve(40)
+    _until(url, (100, 140))
+    candidate.restart()
+    candidate.serve(60, errors=6)
+    until = time.monotonic() + 20
+    while (found := measure.from_prometheus(url, PAIR, int(time.time() - began) + 2)[1]).errors < 6:
+        assert time.monotonic() < until, found
+        time.sleep(0.5)
+    # 40 before and 60 after, by `increase`, which extrapolates to the window's ends.
+    assert found.requests == pytest.approx(100, rel=0.5)
 
 
 def test_a_prometheus_without_the_versions_or_away_never_lets_anything_pass(
@@ -235,6 +252,40 @@ def test_versions_without_requests_have_no_p95(scraped: tuple[str, Process, Proc
     url, _, _ = scraped
     first, second = _until(url, (0, 0))
     assert first == second == Observed(0, 0, None)
+
+
+def test_the_commands_show_and_obey_what_prometheus_measured(
+    scraped: tuple[str, Process, Process],
+    catalog: Catalog,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    url, serving, candidate = scraped
+    monkeypatch.setenv("CATALOG_PATH", str(catalog.folder))
+    monkeypatch.setenv("FLEET_STATE", str(catalog.folder.parent / "state"))
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    catalog.edit(lambda text: text.replace("You write business plans", "MARKED You write business plans", 1))
+    edited = catalog.file.read_bytes()
+    catalog.start(AGENT)
+    begun = catalog.file.read_bytes()
+    promote = ["rollout", "promote", AGENT, "--prometheus", url, "--no-apply"]
+    serving.serve(900, errors=0)
+    candidate.serve(100, errors=3)
+    _until(url, (900, 100))
+    assert main(promote) == Exit.FAILED
+    said = capsys.readouterr()
+    assert "is not promoted, and nothing was changed" in said.err
+    assert "FAILED errors: candidate 3.00%, serving 0.00% (+3.00 points, at most +1)" in said.err
+    assert catalog.file.read_bytes() == begun
+
+    assert main(["rollout", "status", AGENT, "--prometheus", url]) == Exit.OK
+    shown = capsys.readouterr().out
+    assert "serving over 10m: 900 requests, 0.00% failed, P95 0.487 s" in shown
+    assert "beside over 10m: 100 requests, 3.00% failed, P95 0.487 s" in shown
+
+    assert main([*promote, "--max-error-increase", "3"]) == Exit.OK
+    assert "passed P95" in capsys.readouterr().out
+    assert catalog.file.read_bytes() == edited
 
 
 @pytest.mark.parametrize(

@@ -131,11 +131,19 @@ def test_a_field_that_was_taken_away_comes_back_with_its_meaning(catalog: Catalo
 def test_a_promoted_edit_of_a_field_that_was_there_is_the_edited_file(catalog: Catalog) -> None:
     catalog.edit(lambda text: _edited(text, AGENT, lambda entry: _answer(_instructions(entry))))
     edited = catalog.file.read_bytes()
-    for strategy, steps in (("canary", (change.promote,)), ("blue-green", (change.promote, change.finish))):
-        catalog.start(AGENT, strategy)
-        for step in steps:
-            catalog.move(AGENT, step)
-        assert catalog.file.read_bytes() == edited
+    catalog.start(AGENT)
+    catalog.move(AGENT, change.promote)
+    assert catalog.file.read_bytes() == edited
+
+
+def test_a_finished_agent_keeps_the_colour_it_may_serve_by(catalog: Catalog) -> None:
+    catalog.edit(lambda text: _edited(text, AGENT, _instructions))
+    edited = catalog.file.read_text()
+    catalog.start(AGENT, "blue-green")
+    catalog.move(AGENT, change.promote)
+    catalog.move(AGENT, change.finish)
+    kept = "    rollout:\n      strategy: blue-green\n      active: green\n"
+    assert catalog.file.read_text() == _edited(edited, AGENT, lambda entry: entry + kept)
 
 
 def test_other_edits_of_the_entry_stay_where_they_are(catalog: Catalog) -> None:
@@ -328,8 +336,8 @@ def test_a_new_agent_has_no_version_before_it(catalog: Catalog) -> None:
 
 def test_every_field_of_a_version_can_be_carried() -> None:
     from catalog.rollout import AgentChanges
-    from cli.rollouts import targets
+    from cli.rollouts import agents
 
-    assert set(targets.AGENT_FIELDS) == set(AgentChanges.model_fields)
-    optional = {name for name in targets.AGENT_FIELDS if not AgentSpec.model_fields[name].is_required()}
-    assert set(targets.ABSENT) == optional
+    assert set(agents.AGENT_FIELDS) == set(AgentChanges.model_fields)
+    optional = {name for name in agents.AGENT_FIELDS if not AgentSpec.model_fields[name].is_required()}
+    assert set(agents.ABSENT) == optional
