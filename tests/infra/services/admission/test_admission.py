@@ -105,9 +105,10 @@ def _refused(api: Cluster, manifest: Manifest) -> str:
 UNLIMITED = {"requests": {"cpu": "10m", "memory": "16Mi"}}
 DIGEST = "@sha256:" + "1" * 64
 CASES = {
-    "no tag": ("Deployment", pod(image="ghcr.io/your-org/ai-agents-runtime"), "images-pinned.*container it: name a version"),
+    "no tag": ("Deployment", pod(image="docker.io/grafana/loki"), "images-pinned.*container it: name a version"),
     "latest": ("Deployment", pod(image="docker.io/hashicorp/vault:latest"), "images-pinned"),
-    "no tag behind a port": ("Job", pod(image="registry.example.com:5000/vault"), "images-pinned"),
+    # Two rules refuse it, and the server tells of either.
+    "no tag behind a port": ("Job", pod(image="registry.example.com:5000/vault"), "images-pinned|image-registries"),
     "latest of an init container": ("CronJob", {**pod(), "initContainers": [{**pod()["containers"][0], "name": "first", "image": "docker.io/valkey/valkey"}]}, "images-pinned.*container first"),
     "another registry": ("Deployment", pod(image=f"evil.example.com/vault:1.0{DIGEST}"), "image-registries.*not on the list"),
     "a name that only begins like ours": ("Deployment", pod(image="ghcr.io/your-org-evil/ai-agents-runtime:1"), "image-registries"),

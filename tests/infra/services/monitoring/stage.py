@@ -92,7 +92,7 @@ def scraping(platform: Platform, replayed: int, rules: Path) -> dict[str, Any]:
     def pod(name: str) -> dict[str, str]:
         return {"namespace": "ai-agents", "pod": f"{name}-0", "app": name}
 
-    jobs = [job("agent", platform.part(f"agents-{pool}")["port"], pool=pool, **pod(f"pool-{pool}")) for pool in POOLS]
+    jobs = [job("agent", platform.part(f"pool-{pool}")["port"], pool=pool, **pod(f"pool-{pool}")) for pool in POOLS]
     jobs.append(job("control", platform.part("control")["port"], **pod("control")))
     jobs += [job(name, replayed, f"/{name}") for name in ("cadvisor", "kube-state-metrics", "cert-manager")]
     jobs.append(job("vault", replayed, "/vault", namespace="vault", pod="vault-0"))
@@ -182,8 +182,8 @@ class Shipper(threading.Thread):
 
 
 def _app(part: str) -> tuple[str, str]:
-    if part.startswith("agents-"):
-        return f"pool-{part.removeprefix('agents-')}", "agent"
+    if part.startswith("pool-"):
+        return part, "agent"
     return {"nginx": ("gateway", "api-gateway")}.get(part, (part, part))
 
 
