@@ -94,7 +94,7 @@ def _pool(pool: PoolSpec, agents: tuple[AgentSpec, ...], fleet: Rollout | None) 
     other: Version | None = None
     if _is_under_way(rollout):
         settings, members = pool, agents
-        if isinstance(changes := rollout.candidate or rollout.previous, PoolChanges):
+        if isinstance(changes := rollout.other, PoolChanges):
             settings, members = _changed_pool(pool, changes), tuple(_changed_members(agents, changes))
         other = Version(_other_name(name, rollout), members, settings, beside=True)
     routed = tuple(agent.id for agent in agents if not runs_apart(agent))
@@ -106,7 +106,7 @@ def _agent(agent: AgentSpec, fleet: Rollout | None, fallback: str) -> Workload:
     rollout = _effective(agent.rollout, fleet)
     other: Version | None = None
     if _is_under_way(rollout):
-        changes = rollout.candidate or rollout.previous
+        changes = rollout.other
         new = agent.changed(changes) if isinstance(changes, AgentChanges) else agent
         other = Version(_other_name(name, rollout), (new,), None, beside=True)
     serving = Version(_serving_name(name, rollout), (agent,), None)
@@ -127,7 +127,7 @@ def _effective(own: Rollout | None, fleet: Rollout | None) -> Rollout | None:
 
 
 def _is_under_way(rollout: Rollout | None) -> TypeGuard[Rollout]:
-    return rollout is not None and (rollout.candidate is not None or rollout.previous is not None)
+    return rollout is not None and rollout.other is not None
 
 
 def _serving_name(name: str, rollout: Rollout | None) -> str:

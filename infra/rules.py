@@ -252,7 +252,7 @@ def _rollout(spec: PlatformSpec) -> Iterator[Problem]:
     if not spec.builds("fleet"):
         yield "fleet.rollout", "rolls out a fleet, but layers does not have fleet"
         return
-    twice = rollout.candidate is not None or rollout.previous is not None
+    twice = rollout.other is not None
     if twice and spec.fleet.isolation == "dedicated" and agent_count(spec) > AGENTS_WITH_TWO_VERSIONS:
         yield (
             "fleet.rollout",

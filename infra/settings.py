@@ -127,6 +127,11 @@ class FleetRollout(Settings):
         rollout.check(self)
         return self
 
+    @property
+    def other(self) -> FleetChanges | None:
+        """What the version beside the one that serves has different; None where there is one version."""
+        return self.candidate if self.candidate is not None else self.previous
+
 
 class FleetSettings(Settings):
     """Which agents the stack runs and how."""

@@ -12,6 +12,7 @@ from typing import Any
 from cli.deploy.changes import Changes, Message, Step, short
 from cli.deploy.show import faults_text
 from cli.errors import Exit
+from infra.plan.markdown import fenced
 
 _SIZE = 60_000
 """Characters an issue's text may have, with room to spare (GitHub refuses more than 65,536)."""
@@ -87,7 +88,8 @@ def markdown(found: Sequence[Drift]) -> str:
             continue
         lines += [f"### {drift.stack}: {_verdict(drift)}", ""]
         if drift.failed:
-            lines += ["```text", "\n".join(filter(None, [faults_text(drift.faults), drift.problem])), "```", ""]
+            told = "\n".join(filter(None, [faults_text(drift.faults), drift.problem]))
+            lines += [fenced(told.splitlines()), ""]
             continue
         lines += ["| Resource | What changed |", "|---|---|"]
         lines += [f"| {_cell(short(step.urn))} | {_cell(_what(step))} |" for step in drift.steps]

@@ -54,7 +54,7 @@ class StackTarget(Target):
         """What a stack's settings say of it."""
         serving = serving_of(spec)
         rollout = spec.fleet.rollout
-        changes = (rollout.candidate or rollout.previous) if rollout else None
+        changes = rollout.other if rollout else None
         fleet = spec.fleet.model_copy(update={"rollout": None, "model": "", "max_tokens": 0, "log_level": ""})
         rest = spec.model_copy(update={"fleet": fleet, "images": spec.images.model_copy(update={"runtime": ""})})
         return Meaning(serving, other_of(serving, changes), rest)

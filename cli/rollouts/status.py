@@ -140,7 +140,7 @@ def _share(workload: Workload, version: Version) -> str:
 
 def _changes(target: CatalogTarget | StackTarget) -> str:
     rollout = target.rollout
-    changes: Any = (rollout.candidate or rollout.previous) if rollout else None
+    changes: Any = rollout.other if rollout else None
     if changes is None:
         return ""
     stated = {name: getattr(changes, name) for name in changes.model_fields_set}

@@ -61,7 +61,7 @@ class Target(ABC):
     @property
     def is_under_way(self) -> bool:
         """Whether there is a version beside the one that serves."""
-        return self.rollout is not None and (self.rollout.candidate is not None or self.rollout.previous is not None)
+        return self.rollout is not None and self.rollout.other is not None
 
     @abstractmethod
     def owner(self) -> Block | New:

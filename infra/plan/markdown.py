@@ -60,7 +60,7 @@ def markdown(
     ]
     if moves:
         why = "Resources that move between stacks. These keep them instead of replacing them:"
-        sections.append(_Section("moves between stacks", f"{why}\n\n{_fenced(moves)}", 1))
+        sections.append(_Section("moves between stacks", f"{why}\n\n{fenced(moves)}", 1))
     if unchanged:
         sections.append(_Section("unchanged stacks", f"Unchanged ({len(unchanged):,}): {_codes(unchanged)}"))
     return _fitting(sections, limit) + "\n"
@@ -104,7 +104,7 @@ def _failed(failures: Mapping[str, str]) -> Iterator[_Section]:
     for message, stacks in alike.items():
         # The end of a traceback says what happened, the start of a list of problems says it too.
         cut = message if len(message) <= _FAILURE else f"{message[: _FAILURE // 2]}\n…\n{message[-_FAILURE // 2 :]}"
-        body = f":x: **No plan** for {_codes(stacks)}\n\n{_fenced(cut.splitlines())}"
+        body = f":x: **No plan** for {_codes(stacks)}\n\n{fenced(cut.splitlines())}"
         yield _Section(f"error of {', '.join(stacks[:3])}", body)
 
 
@@ -172,7 +172,7 @@ def _stack(shown: Preview) -> Iterator[_Section]:
         lines += [f"REFUSED: {word}" for word in shown.refusals]
     refused = " :no_entry: **would be refused**" if shown.refusals else ""
     summary = f"#### {_code(name)}: {title}{refused}"
-    yield _Section(f"stack {name}", "\n\n".join([summary, *([_fenced(lines)] if lines else [])]))
+    yield _Section(f"stack {name}", "\n\n".join([summary, *([fenced(lines)] if lines else [])]))
     if diff is not None and diff.changes:
         yield _Section(f"resources of {name}", _details("Resources", _resource_lines(diff)), 3)
     if shown.fresh:
@@ -200,10 +200,11 @@ def _resource_lines(diff: Diff) -> Iterator[str]:
 
 
 def _details(title: str, lines: Iterable[str], *, language: str = "text") -> str:
-    return f"<details><summary>{title}</summary>\n\n{_fenced(lines, language)}\n\n</details>"
+    return f"<details><summary>{title}</summary>\n\n{fenced(lines, language)}\n\n</details>"
 
 
-def _fenced(lines: Iterable[str], language: str = "text") -> str:
+def fenced(lines: Iterable[str], language: str = "text") -> str:
+    """Lines as a code block that nothing in them can end; characters nobody sees are written out."""
     body = "\n".join(_visible(line) for line in lines)
     longest = max((len(run) for run in re.findall("`+", body)), default=0)
     fence = "`" * max(3, longest + 1)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from catalog.versions import Version, Workload
 from infra.services.mesh import canary
-from infra.settings import FleetChanges, PlatformSpec
+from infra.settings import PlatformSpec
 from infra.workloads import manifests, routes
 from infra.workloads.manifests import Manifest, Process, RuntimeArgs
 
@@ -83,7 +83,7 @@ def described(workload: Workload) -> str:
 def _runtime(version: Version, spec: PlatformSpec, runtime: RuntimeArgs) -> RuntimeArgs:
     """What the version's processes are configured with: the fleet's, and what its other version has different."""
     rollout = spec.fleet.rollout
-    changes: FleetChanges | None = (rollout.candidate or rollout.previous) if rollout else None
+    changes = rollout.other if rollout else None
     if changes is None or not version.beside:
         return runtime
     stated = {name: getattr(changes, name) for name in ("image", "model", "max_tokens", "log_level")}

@@ -44,7 +44,7 @@ def workloads(spec: PlatformSpec, registry: Registry) -> tuple[Workload, ...]:
     """The stack's workloads, pools first. Raises SettingsError (see select), and where two rollouts cross."""
     agents = select(spec, registry)
     rollout = spec.fleet.rollout
-    if rollout is not None and (rollout.candidate is not None or rollout.previous is not None):
+    if rollout is not None and rollout.other is not None:
         crossed = list(versions.under_way(agents, registry.pools))
         if crossed:
             names = ", ".join(crossed[:3]) + (f" and {len(crossed) - 3} more" if len(crossed) > 3 else "")
