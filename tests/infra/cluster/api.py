@@ -83,6 +83,17 @@ class Cluster:
             if "NotFound" not in str(error):
                 raise
 
+    def remove_all(self, manifests: Iterable[Manifest]) -> None:
+        """Delete the objects, namespaces last, and wait until those are gone: nothing can be made in one that goes."""
+        ordered = sorted(manifests, key=lambda manifest: manifest["kind"] == "Namespace")
+        for manifest in ordered:
+            self.delete(path(manifest))
+        going = {manifest["metadata"]["name"] for manifest in ordered if manifest["kind"] == "Namespace"}
+        self.wait("the namespaces are gone", lambda: not going & self._namespaces())
+
+    def _namespaces(self) -> set[str]:
+        return {each["metadata"]["name"] for each in self.get("/api/v1/namespaces")["items"]}
+
     def wait(self, what: str, done: Callable[[], bool], seconds: float = 180) -> None:
         """Wait until ``done``; fails with ``what`` after ``seconds``."""
         end = time.monotonic() + seconds

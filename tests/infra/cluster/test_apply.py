@@ -48,18 +48,7 @@ def applied(
         base = ("Namespace", "PriorityClass", "ServiceAccount")
         ready = [manifest for manifest in objects(record("kind", "known")) if manifest["kind"] in base] + rendered
     yield cluster, ready, cluster.apply_all(ready)
-    for manifest in sorted(ready, key=lambda item: item["kind"] == "Namespace"):
-        cluster.delete(path(manifest))
-    spaces = [path(manifest) for manifest in ready if manifest["kind"] == "Namespace"]
-    cluster.wait("namespaces are gone", lambda: not any(_exists(cluster, space) for space in spaces))
-
-
-def _exists(cluster: Cluster, target: str) -> bool:
-    try:
-        cluster.get(target)
-    except RefusedError:
-        return False
-    return True
+    cluster.remove_all(ready)
 
 
 def test_everything_is_admitted_becomes_available_and_a_second_apply_changes_nothing(

@@ -47,14 +47,7 @@ def cluster() -> Iterator[Cluster]:
     found = Cluster()
     found.apply_all(made)
     yield found
-    for manifest in sorted(made, key=lambda item: item["kind"] == "Namespace"):
-        found.delete(path(manifest))
-    found.wait("the namespaces are gone", lambda: not _namespaces(found, made))
-
-
-def _namespaces(cluster: Cluster, made: list[Manifest]) -> set[str]:
-    there = {each["metadata"]["name"] for each in cluster.get("/api/v1/namespaces")["items"]}
-    return there & {manifest["metadata"]["name"] for manifest in made if manifest["kind"] == "Namespace"}
+    found.remove_all(made)
 
 
 def fleet(registry: Registry, agent: AgentSpec) -> list[Manifest]:
