@@ -147,12 +147,12 @@ class Registry:
         return {}
 
 
-def dump_agent(agent: AgentSpec) -> bytes:
+def dump_agent(agent: AgentSpec, *, rollout: bool = False) -> bytes:
     """One agent as canonical JSON (sorted keys, defaults left out): what digests and ConfigMaps are made of.
 
-    Without its rollout: trying a new version beside it changes nothing about the one that serves.
+    Without its rollout unless asked for: trying a new version beside it changes nothing about the one that serves.
     """
-    content = agent.model_dump(mode="json", exclude_defaults=True, exclude={"rollout"})
+    content = agent.model_dump(mode="json", exclude_defaults=True, exclude=None if rollout else {"rollout"})
     return orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
 
 

@@ -26,12 +26,11 @@ def listed(plan: Plan) -> list[str]:
 
 
 def _pattern(name: str) -> str:
-    prefix, dash, rest = name.partition("fleet-")
-    if not dash or prefix:
-        return name
-    agent = _AGENT.match(rest)
-    if agent:
-        return f"fleet-<agent>{rest[agent.end() :]}"
+    if name.startswith("fleet-"):
+        rest = name.removeprefix("fleet-")
+        agent = _AGENT.match(rest)
+        if agent:
+            return f"fleet-<agent>{rest[agent.end() :]}"
     return _CATALOG.sub("<domain>", name)
 
 

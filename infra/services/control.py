@@ -1,7 +1,8 @@
-"""Owns control in the cluster: a migration Job that runs before it, Deployment, Service, autoscaler, budget."""
+"""Owns control in the cluster: the catalog it knows, a migration Job that runs before it, Deployment, Service, autoscaler, budget."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -9,13 +10,17 @@ from typing import Any
 import pulumi
 from pulumi import ResourceOptions
 
+from catalog import registry
 from catalog.contract import CONTROL_PORT, PORT_NAME, Env
+from catalog.registry import dump_agent
+from catalog.schema import AgentSpec
 from infra import kubernetes, pods
 from infra.naming import NAMESPACE, labels
 from infra.pods import Manifest
 from infra.services.base import Base
 from infra.settings import PlatformSpec
 from infra.workloads.manifests import (
+    CATALOG_MOUNT,
     CONSUL_MOUNT,
     USER_ID,
     VAULT_TOKEN_MOUNT,
@@ -48,8 +53,10 @@ class Control(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: ControlArgs, *, opts: ResourceOptions | None = None) -> None:
         super().__init__("platform:services:Control", name, {}, opts)
+        maps = catalog_maps(registry.load())
         process = ControlProcess(
             args.spec.images.runtime,
+            tuple(manifest["metadata"]["name"] for manifest in maps),
             args.base.control_secret,
             args.base.stores_secret,
             args.spec.fleet.log_level,
@@ -57,10 +64,18 @@ class Control(pulumi.ComponentResource):
             args.vault,
             args.consul,
         )
+        known = [
+            kubernetes.apply(
+                manifest,
+                name=f"{name}-{manifest['metadata']['name'].removeprefix(f'{NAME}-')}",
+                opts=ResourceOptions(parent=self),
+            )
+            for manifest in maps
+        ]
         migration = kubernetes.apply(
             migration_job(process), name=f"{name}-migration", opts=ResourceOptions(parent=self)
         )
-        after = ResourceOptions(parent=self, depends_on=[migration])
+        after = ResourceOptions(parent=self, depends_on=[migration, *known])
         # On the path of every request: never fewer than two, three in production.
         fewest = 3 if args.spec.environment == "prod" else 2
         objects = (
@@ -79,6 +94,8 @@ class ControlProcess:
     """What control's containers are configured with; names may be Pulumi outputs."""
 
     image: str
+    catalog: tuple[str, ...]
+    """Names of the ConfigMaps with the agents it knows."""
     control_secret: Any
     stores_secret: Any
     log_level: str
@@ -90,7 +107,7 @@ class ControlProcess:
 def migration_job(process: ControlProcess) -> Manifest:
     """A Job that brings the database to the image's version. Named by the image, so that a new image runs anew."""
     version = sha256(process.image.encode()).hexdigest()[:10]
-    pod = _pod(process, ["migrate"], probes=False)
+    pod = _pod(process, ["migrate"], serving=False)
     pod["restartPolicy"] = "OnFailure"
     return {
         "apiVersion": "batch/v1",
@@ -104,16 +121,32 @@ def migration_job(process: ControlProcess) -> Manifest:
     }
 
 
+def catalog_maps(agents: Iterable[AgentSpec]) -> tuple[Manifest, ...]:
+    """The agents control knows: a ConfigMap for each domain, changed in place.
+
+    Control follows what is mounted, so a new prompt rolls only who executes it. With each agent's rollout, which
+    control shows.
+    """
+    domains: dict[str, dict[str, str]] = {}
+    for agent in agents:
+        chunk = domains.setdefault(f"{NAME}-catalog-{agent.pool}-{agent.domain}", {})
+        chunk[f"{agent.id}.json"] = dump_agent(agent, rollout=True).decode()
+    return tuple(
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _metadata(name), "data": data}
+        for name, data in domains.items()
+    )
+
+
 def deployment(process: ControlProcess) -> Manifest:
     """Control's Deployment; its autoscaler owns the number of replicas."""
     template = {
         "metadata": {"labels": {**labels(NAME, "control"), "role": ROLE}},
-        "spec": _pod(process, ["control"], probes=True),
+        "spec": _pod(process, ["control"], serving=True),
     }
     return pods.deployment(_metadata(NAME), NAME, template)
 
 
-def _pod(process: ControlProcess, arguments: list[str], *, probes: bool) -> Manifest:
+def _pod(process: ControlProcess, arguments: list[str], *, serving: bool) -> Manifest:
     container: Manifest = {
         "name": NAME,
         "image": process.image,
@@ -122,9 +155,12 @@ def _pod(process: ControlProcess, arguments: list[str], *, probes: bool) -> Mani
         "env": _environment(process),
         "resources": pods.resources("250m", "1", "256Mi", "512Mi"),
         "securityContext": pods.container_security(),
-        "volumeMounts": [pods.mount("keys", KEYS_MOUNT, read_only=True), pods.mount("tmp", "/tmp")],
+        "volumeMounts": [
+            pods.mount("keys", KEYS_MOUNT, read_only=True),
+            pods.mount("tmp", "/tmp"),
+        ],
     }
-    if probes:
+    if serving:
         container |= {
             "startupProbe": pods.http_probe("/health", PORT_NAME, period=2, failures=30),
             "livenessProbe": pods.http_probe("/health", PORT_NAME, period=10, failures=3),
@@ -151,6 +187,11 @@ def _pod(process: ControlProcess, arguments: list[str], *, probes: bool) -> Mani
             {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
         ],
     }
+    if serving:
+        sources = [{"configMap": {"name": name}} for name in process.catalog]
+        pod["volumes"].append({"name": "catalog", "projected": {"sources": sources}})
+        container["volumeMounts"].append(pods.mount("catalog", CATALOG_MOUNT, read_only=True))
+        container["env"].append(pods.env_value(Env.CATALOG_PATH, CATALOG_MOUNT))
     if process.vault is not None:
         pod["volumes"].append(vault_volume())
         container["volumeMounts"].append(pods.mount("vault-token", VAULT_TOKEN_MOUNT, read_only=True))

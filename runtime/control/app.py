@@ -16,12 +16,12 @@ from starlette.middleware import Middleware
 from starlette.responses import Response
 from starlette.routing import Route
 
-from catalog import registry
 from runtime import __version__, errors, metrics, openapi
 from runtime.control import answers, completions
 from runtime.control.admission import Admissions, unavailable
 from runtime.control.authorize import PATH as AUTHORIZE_PATH
 from runtime.control.authorize import authorize, described_authorization
+from runtime.control.catalog import CatalogSource
 from runtime.control.completions import Drain
 from runtime.control.gate import PUBLIC, Gate
 from runtime.control.limits import LoginAttempts
@@ -73,7 +73,7 @@ def create_app(settings: ControlSettings) -> FastAPI:
         await services.passwords.prepare()
         services.recorder.start()
         registration = Registration.from_settings(settings, service=services.name)
-        runs = [services.drain.run(), services.dynamic.run()]
+        runs = [services.drain.run(), services.dynamic.run(), services.catalog.run()]
         runs += [part.run() for part in (registration, password) if part is not None]
         tasks = [asyncio.create_task(run) for run in runs]
         try:
@@ -144,7 +144,7 @@ def _services(settings: ControlSettings, drain_redis: Redis, password: DatabaseP
     control_metrics = metrics.ControlMetrics(collectors)
     return Services(
         settings=settings,
-        catalog=registry.load(settings.catalog_path),
+        catalog=CatalogSource(settings.catalog_path),
         engine=engine,
         redis=redis,
         keys=signing,

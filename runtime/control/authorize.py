@@ -136,7 +136,7 @@ def _agent(control: Services, call: Call, named: str | None) -> AgentSpec:
     if call.method != "POST" or not (match or call.path == _DEDICATED):
         raise _NotAllowedError(ErrorCode.FORBIDDEN)
     agent_id = match[1] if match else named or ""
-    agent = control.catalog.get(agent_id)
+    agent = control.catalog.current.get(agent_id)
     # Only the id itself: the registry also knows an agent's Kubernetes name, which the gateway's map does not.
     if agent is None or agent.id != agent_id:
         raise _NotAllowedError(ErrorCode.AGENT_NOT_FOUND, agent_id or None)

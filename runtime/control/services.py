@@ -15,8 +15,8 @@ from starlette.requests import Request
 from starlette.types import Scope
 
 from catalog.contract import ErrorCode, Header
-from catalog.registry import Registry
 from runtime.control.admission import Admissions
+from runtime.control.catalog import CatalogSource
 from runtime.control.completions import Drain
 from runtime.control.limits import LoginAttempts
 from runtime.control.passwords import Passwords
@@ -42,7 +42,7 @@ class Services:
     """Everything a request may need. Made by app.create_app; opened and closed by its lifespan."""
 
     settings: ControlSettings
-    catalog: Registry
+    catalog: CatalogSource
     engine: AsyncEngine
     redis: Redis
     keys: SigningKeys

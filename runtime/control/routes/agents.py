@@ -44,7 +44,7 @@ async def listing(
 ) -> Response:
     """Agents that match every filter and every word of ``q``, best match first; pages count from 1."""
     control = services(request.scope)
-    found = control.catalog.search(q, pool=pool, domain=domain, tag=tag, owner=owner)
+    found = control.catalog.current.search(q, pool=pool, domain=domain, tag=tag, owner=owner)
     start = (page - 1) * limit
     items = [_summary(control, agent) for agent in found[start : start + limit]]
     return answer(
@@ -76,7 +76,7 @@ async def get(request: Request, agent_id: str, who: Who) -> Response:
         "answer": dumped["prompt"]["answer"],
         **{name: dumped[name] for name in ("model", "scaling", "resources", "cache_seconds")},
         "rollout": answers.shown_rollout(agent),
-        "digest": control.catalog.agent_digest(agent.id),
+        "digest": control.catalog.current.agent_digest(agent.id),
     }
     if who.admin:
         body["prompt"] = dumped["prompt"]
@@ -90,7 +90,7 @@ async def agent_readme(request: Request, agent_id: str, _: Who) -> Response:
 
 
 def _required(control: Services, agent_id: str) -> AgentSpec:
-    agent = control.catalog.get(agent_id)
+    agent = control.catalog.current.get(agent_id)
     if agent is None:
         raise PlatformError(
             ErrorCode.AGENT_NOT_FOUND,

@@ -1,0 +1,149 @@
+"""Control follows a mounted catalog, laid out as the kubelet lays a ConfigMap volume out."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from catalog.registry import CatalogError, dump_agent, load
+from catalog.rollout import AgentChanges, AgentRollout
+from catalog.schema import AgentSpec
+from catalog.values import ModelSettings
+from runtime.control.catalog import CatalogSource
+from runtime.settings import ControlSettings
+from tests.runtime.control.conftest import Control, serving
+
+AGENT = "business_plan_agent_009"
+OTHER = "market_entry_assessment_agent_002"
+
+
+class Mount:
+    """A ConfigMap volume: each state in a folder of its own, ``..data`` pointed at the one in force by a rename."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+        self._states = 0
+
+    def write(self, agents: Iterable[AgentSpec], **broken: str) -> None:
+        """The next state, as Kubernetes' AtomicWriter puts it in force."""
+        self._states += 1
+        state = self.folder / f"..state-{self._states}"
+        state.mkdir()
+        for agent in agents:
+            (state / f"{agent.id}.json").write_bytes(dump_agent(agent, rollout=True))
+        for name, text in broken.items():
+            (state / f"{name}.json").write_text(text)
+        (self.folder / "..data_tmp").symlink_to(state.name)
+        os.replace(self.folder / "..data_tmp", self.folder / "..data")
+        for file in state.iterdir():
+            link = self.folder / file.name
+            if not link.is_symlink():
+                link.symlink_to(Path("..data") / file.name)
+        for link in self.folder.glob("*.json"):
+            if not link.exists():
+                link.unlink()
+
+
+@pytest.fixture
+def agents(small_catalog: Path) -> dict[str, AgentSpec]:
+    return {agent.id: agent for agent in load(small_catalog)}
+
+
+@pytest.fixture
+def mount(tmp_path: Path) -> Mount:
+    return Mount(tmp_path / "mounted")
+
+
+async def _until(done: Callable[[], bool]) -> None:
+    for _ in range(500):
+        if done():
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("not within ten seconds")
+
+
+async def test_a_new_agent_and_a_changed_one_are_known_to_a_running_control(
+    settings: ControlSettings, agents: dict[str, AgentSpec], mount: Mount
+) -> None:
+    new = agents.pop(OTHER)
+    mount.write(agents.values())
+    async with serving(settings.model_copy(update={"catalog_path": mount.folder})) as control:
+        uri = f"/agents/{OTHER}/api/v1/execute"
+        assert (await control.authorize(uri=uri)).headers["X-Refusal"] == "AGENT_NOT_FOUND"
+        before = await _shown(control, AGENT)
+        changed = agents[AGENT].model_copy(
+            update={"description": "Says something else than it did before, and at some length."}
+        )
+        mount.write([*(each for each in agents.values() if each.id != AGENT), changed, new])
+        await _until(lambda: control.services.catalog.current.get(OTHER) is not None)
+        assert (await control.authorize(uri=uri)).is_success
+        after = await _shown(control, AGENT)
+        assert after["description"] == changed.description
+        assert after["digest"] != before["digest"]
+
+
+async def _shown(control: Control, agent: str) -> dict[str, str]:
+    answer = await control.ask("GET", f"/api/v1/agents/{agent}")
+    assert answer.status_code == 200, answer.text
+    shown: dict[str, str] = answer.json()
+    return shown
+
+
+async def test_a_removed_agent_is_unknown(agents: dict[str, AgentSpec], mount: Mount) -> None:
+    mount.write(agents.values())
+    source = CatalogSource(mount.folder, poll_seconds=0.01)
+    run = asyncio.create_task(source.run())
+    del agents[AGENT]
+    mount.write(agents.values())
+    await _until(lambda: len(source.current) == len(agents))
+    run.cancel()
+    assert source.current.get(AGENT) is None
+
+
+async def test_a_rollout_under_way_is_known(agents: dict[str, AgentSpec], mount: Mount) -> None:
+    rollout = AgentRollout(strategy="canary", candidate=AgentChanges(model=ModelSettings(max_tokens=512)))
+    mount.write([agents[AGENT].model_copy(update={"rollout": rollout})])
+    assert CatalogSource(mount.folder).current.require(AGENT).rollout == rollout
+
+
+async def test_an_agent_that_cannot_be_read_is_left_out_and_the_others_are_served(
+    agents: dict[str, AgentSpec], mount: Mount
+) -> None:
+    mount.write([agents[OTHER]], **{AGENT: '{"id": 3, "prompt": "SECRET"}'})
+    with capture_logs() as said:
+        source = CatalogSource(mount.folder)
+    assert [agent.id for agent in source.current] == [OTHER]
+    (entry,) = said
+    assert entry["agent_id"] == AGENT
+    assert "SECRET" not in str(entry)
+
+
+async def test_a_state_with_nothing_to_read_leaves_the_last_good_one_in_force(
+    agents: dict[str, AgentSpec], mount: Mount
+) -> None:
+    mount.write(agents.values())
+    source = CatalogSource(mount.folder, poll_seconds=0.01)
+    run = asyncio.create_task(source.run())
+    for state in ({}, {AGENT: "no JSON"}):
+        mount.write([], **state)
+        await asyncio.sleep(0.3)
+        assert len(source.current) == len(agents)
+    mount.write([agents[OTHER]])
+    await _until(lambda: len(source.current) == 1)
+    run.cancel()
+
+
+def test_a_mount_with_nothing_to_read_stops_a_control_that_starts(mount: Mount) -> None:
+    mount.write([], **{AGENT: "no JSON"})
+    with pytest.raises(CatalogError, match=AGENT):
+        CatalogSource(mount.folder)
+
+
+async def test_the_repositorys_own_form_is_not_followed(small_catalog: Path) -> None:
+    await asyncio.wait_for(CatalogSource(small_catalog).run(), 1)
