@@ -205,6 +205,7 @@ _REFUSALS: Final = (
     _Refusal(ErrorCode.RATE_LIMIT_EXCEEDED, 429, _RATE_LIMITED),
     _Refusal(ErrorCode.AGENT_NOT_FOUND, 404, _body(ErrorCode.AGENT_NOT_FOUND, "There is no agent $agent_id")),
     _Refusal(ErrorCode.AGENT_DISABLED, 503, _body(ErrorCode.AGENT_DISABLED, "Agent $agent_id is turned off at the moment")),
+    _Refusal(ErrorCode.AGENT_UNAVAILABLE, 503, _body(ErrorCode.AGENT_UNAVAILABLE, "The definition of agent $agent_id could not be loaded")),
     _Refusal(ErrorCode.SERVICE_UNAVAILABLE, 503, _body(ErrorCode.SERVICE_UNAVAILABLE, "The service cannot take requests at the moment. Retry after $refused_seconds seconds", retry_after="$refused_seconds")),
     _Refusal(ErrorCode.FORBIDDEN, 403, _body(ErrorCode.FORBIDDEN, "You may not use this agent")),
 )  # fmt: skip

@@ -35,6 +35,7 @@ REFUSALS: Final = (
     ErrorCode.FORBIDDEN,
     ErrorCode.AGENT_NOT_FOUND,
     ErrorCode.AGENT_DISABLED,
+    ErrorCode.AGENT_UNAVAILABLE,
     ErrorCode.RATE_LIMIT_EXCEEDED,
     ErrorCode.SERVICE_UNAVAILABLE,
 )
@@ -139,6 +140,8 @@ def _agent(control: Services, call: Call, named: str | None) -> AgentSpec:
     agent = control.catalog.current.get(agent_id)
     # Only the id itself: the registry also knows an agent's Kubernetes name, which the gateway's map does not.
     if agent is None or agent.id != agent_id:
+        if agent_id in control.catalog.unreadable:
+            raise _NotAllowedError(ErrorCode.AGENT_UNAVAILABLE, agent_id)
         raise _NotAllowedError(ErrorCode.AGENT_NOT_FOUND, agent_id or None)
     if agent.id in control.dynamic.current.disabled_agents:
         raise _NotAllowedError(ErrorCode.AGENT_DISABLED, agent=agent)

@@ -22,18 +22,21 @@ log = structlog.get_logger()
 
 
 class CatalogSource:
-    """The catalog in force. ``run`` keeps it current until it is cancelled.
+    """The catalog in force, ``current``. ``run`` keeps it current until it is cancelled.
 
-    Raises CatalogError where there is nothing to load at first; a broken repository form counts as nothing. Of a
-    mounted catalog, agents that cannot be read are logged and left out. A later state with nothing to load is
-    logged and the last good one stays in force.
+    Of a mounted catalog, agents that cannot be read are logged and left out; ``unreadable`` has their ids. Raises
+    CatalogError where there is nothing to load at first; a broken repository form counts as nothing. A later state
+    with nothing to load is logged and the last good one stays in force.
     """
+
+    current: Registry
+    unreadable: frozenset[str]
 
     def __init__(self, folder: Path, *, poll_seconds: float = POLL_SECONDS) -> None:
         self._folder = folder
         self._poll_seconds = poll_seconds
         self._seen = _mounted(folder)
-        self.current = _load(folder)
+        self.current, self.unreadable = _load(folder)
 
     async def run(self) -> None:
         """Follow the mount until cancelled; returns at once where the folder is none."""
@@ -45,21 +48,22 @@ class CatalogSource:
             # Noted before it is read: what changes meanwhile is read again the next time.
             self._seen = now
             try:
-                self.current = await asyncio.to_thread(_load, self._folder)
+                self.current, self.unreadable = await asyncio.to_thread(_load, self._folder)
             except CatalogError as error:
                 log.error("The changed catalog cannot be read; the last good one stays in force", problem=str(error))
                 continue
             log.info("The catalog changed", agents=len(self.current), digest=self.current.digest())
 
 
-def _load(folder: Path) -> Registry:
+def _load(folder: Path) -> tuple[Registry, frozenset[str]]:
     registry, problems = load_readable(folder)
-    # One agent may have several problems; the first says enough of why it is missing.
-    for problem in {each.agent: each for each in reversed(problems)}.values():
-        log.error("Agent is unknown: its definition could not be loaded", agent_id=problem.agent, problem=str(problem))
     if not len(registry):
         raise CatalogError(problems or [Problem(str(folder), "", "", "holds no agent")])
-    return registry
+    # One agent may have several problems; the first says enough of why it is missing.
+    unreadable = {problem.agent: problem for problem in reversed(problems)}
+    for agent_id, problem in unreadable.items():
+        log.error("Agent is unavailable: its definition could not be loaded", agent_id=agent_id, problem=str(problem))
+    return registry, frozenset(unreadable)
 
 
 def _mounted(folder: Path) -> str | None:

@@ -138,6 +138,7 @@ def test_a_rate_limited_caller_gets_the_specified_body(gateway: Gateway) -> None
     ("refusal", "status", "code"),
     [
         ("FORBIDDEN", 403, "FORBIDDEN"), ("AGENT_NOT_FOUND", 404, "AGENT_NOT_FOUND"), ("AGENT_DISABLED", 503, "AGENT_DISABLED"),
+        ("AGENT_UNAVAILABLE", 503, "AGENT_UNAVAILABLE"),
         ("SERVICE_UNAVAILABLE", 503, "SERVICE_UNAVAILABLE"), ("SOMETHING_NEW", 403, "FORBIDDEN"), ("", 403, "FORBIDDEN"),
     ],
 )  # fmt: skip

@@ -112,8 +112,8 @@ async def test_a_rollout_under_way_is_known(agents: dict[str, AgentSpec], mount:
     assert CatalogSource(mount.folder).current.require(AGENT).rollout == rollout
 
 
-async def test_an_agent_that_cannot_be_read_is_left_out_and_the_others_are_served(
-    agents: dict[str, AgentSpec], mount: Mount
+async def test_an_agent_that_cannot_be_read_is_unavailable_and_the_others_are_served(
+    settings: ControlSettings, agents: dict[str, AgentSpec], mount: Mount
 ) -> None:
     mount.write([agents[OTHER]], **{AGENT: '{"id": 3, "prompt": "SECRET"}'})
     with capture_logs() as said:
@@ -122,6 +122,10 @@ async def test_an_agent_that_cannot_be_read_is_left_out_and_the_others_are_serve
     (entry,) = said
     assert entry["agent_id"] == AGENT
     assert "SECRET" not in str(entry)
+    async with serving(settings.model_copy(update={"catalog_path": mount.folder})) as control:
+        answer = await control.authorize(uri=f"/agents/{AGENT}/api/v1/execute")
+        assert (answer.status_code, answer.headers["X-Refusal"]) == (403, "AGENT_UNAVAILABLE")
+        assert (await control.authorize(uri=f"/agents/{OTHER}/api/v1/execute")).is_success
 
 
 async def test_a_state_with_nothing_to_read_leaves_the_last_good_one_in_force(
