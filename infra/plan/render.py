@@ -78,16 +78,12 @@ def fleet_objects(spec: PlatformSpec, registry: Registry | None = None) -> Itera
     from infra.workloads import manifests, rollout, routes, selection
 
     known = catalog.load() if registry is None else registry
-    runtime = manifests.RuntimeArgs(
-        image=spec.images.runtime,
-        model=spec.fleet.model,
-        max_tokens=spec.fleet.max_tokens,
-        log_level=spec.fleet.log_level,
+    runtime = manifests.RuntimeArgs.of(
+        spec,
         redis_secret=TEXTS["redis_state_secret"],
         identity_keys=TEXTS["identity_keys"],
-        vault=TEXTS["vault_address"] if spec.components.vault else None,
-        consul=TEXTS["consul_address"] if spec.components.consul else None,
-        pull_secret=spec.images.pull_secret,
+        vault_address=TEXTS["vault_address"],
+        consul_address=TEXTS["consul_address"],
     )
     workloads = selection.workloads(spec, known)
     for workload in workloads:

@@ -33,7 +33,13 @@ class Fleet(pulumi.ComponentResource):
         super().__init__("platform:layer:Fleet", name, {}, opts)
         registry = catalog.load()
         workloads = selection.workloads(spec, registry)
-        runtime = runtime_args(spec, services)
+        runtime = RuntimeArgs.of(
+            spec,
+            redis_secret=services.redis_state_secret,
+            identity_keys=services.identity_keys,
+            vault_address=services.vault_address,
+            consul_address=services.consul_address,
+        )
         options = ResourceOptions(parent=self, provider=provider)
         between: list[pulumi.Resource] = []
         for workload in workloads:
@@ -53,18 +59,3 @@ class Fleet(pulumi.ComponentResource):
             "shard": spec.fleet.shard,
         }
         self.register_outputs({"summary": self.summary})
-
-
-def runtime_args(spec: PlatformSpec, services: Services) -> RuntimeArgs:
-    """What the stack's agent processes are configured with."""
-    return RuntimeArgs(
-        image=spec.images.runtime,
-        model=spec.fleet.model,
-        max_tokens=spec.fleet.max_tokens,
-        log_level=spec.fleet.log_level,
-        redis_secret=services.redis_state_secret,
-        identity_keys=services.identity_keys,
-        vault=services.vault_address if spec.components.vault else None,
-        consul=services.consul_address if spec.components.consul else None,
-        pull_secret=spec.images.pull_secret,
-    )

@@ -21,6 +21,7 @@ from catalog.values import Resources, Scaling
 from catalog.versions import Version
 from infra import pods
 from infra.naming import NAMESPACE, labels
+from infra.settings import PlatformSpec
 
 Manifest = pods.Manifest
 
@@ -59,6 +60,23 @@ class RuntimeArgs:
     consul: Any = None
     """Consul's URL; None: no discovery and no dynamic settings."""
     pull_secret: str = ""
+
+    @classmethod
+    def of(
+        cls, spec: PlatformSpec, *, redis_secret: Any, identity_keys: Any, vault_address: Any, consul_address: Any
+    ) -> RuntimeArgs:
+        """As the stack's settings say, with what the services layer hands over."""
+        return cls(
+            image=spec.images.runtime,
+            model=spec.fleet.model,
+            max_tokens=spec.fleet.max_tokens,
+            log_level=spec.fleet.log_level,
+            redis_secret=redis_secret,
+            identity_keys=identity_keys,
+            vault=vault_address if spec.components.vault else None,
+            consul=consul_address if spec.components.consul else None,
+            pull_secret=spec.images.pull_secret,
+        )
 
 
 @dataclass(frozen=True)
