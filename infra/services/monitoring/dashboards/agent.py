@@ -13,6 +13,8 @@ _LINES = '{app="$app"} |= `"$agent"` | json agent_id="agent_id", code="code", st
 _CONTAINERS = '{namespace="ai-agents", container="$app"}'
 _POOLED = "Of the whole process that serves the agent: a pool's agents share it."
 
+_VERSIONS = "Two while a rollout is under way, one otherwise: the workloads that serve the agent."
+
 
 def _quantile(percent: int) -> Query:
     share = f"{percent / 100:g}"
@@ -63,6 +65,33 @@ DETAIL = Dashboard(
                     [Query('sum by (le) (app:processing_seconds_bucket:rate5m{app="$app"})', "{{le}}")],
                     "s",
                     description=_POOLED,
+                ),
+            ),
+        ),
+        (
+            "Versions",
+            (
+                Panel(
+                    "Requests by version",
+                    "timeseries",
+                    [Query(f"sum by (app) (agent:requests:rate5m{{{_AGENT}}})", "{{app}}")],
+                    "reqps",
+                    description=_VERSIONS,
+                ),
+                Panel(
+                    "Error rate by version",
+                    "timeseries",
+                    [Query(f"(sum by (app) (agent:errors:rate5m{{{_AGENT}}}) or 0 * sum by (app) (agent:requests:rate5m{{{_AGENT}}})) / (sum by (app) (agent:requests:rate5m{{{_AGENT}}}) > 0)", "{{app}}")],
+                    "percentunit",
+                    limits=(0.01, 0.05),
+                    description=_VERSIONS,
+                ),
+                Panel(
+                    "P95 by version",
+                    "timeseries",
+                    [Query(f"histogram_quantile(0.95, sum by (app, le) (app:processing_seconds_bucket:rate5m) and on (app) agent:serving_pods{{{_AGENT}}})", "{{app}}")],
+                    "s",
+                    description=f"{_VERSIONS} {_POOLED}",
                 ),
             ),
         ),

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from catalog.contract import Metric
 from infra.services.monitoring.dashboards.model import Dashboard, Panel, Query
 
 _DAY = 86_400
+_HELD_BACK = (
+    " or ".join(
+        f'label_replace(max by (agent_id, app) ({chosen}), "why", "{why}", "", "")'
+        for chosen, why in (
+            (f"{Metric.QUARANTINED} == 1", "quarantined"),
+            (f"{Metric.UNAVAILABLE} == 1", "not loaded"),
+            (f"{Metric.ENABLED} == 0", "turned off"),
+        )
+    )
+    + ' or on () label_replace(vector(0), "agent_id", "none", "", "")'
+)
 _COST = "The mean of the cost a second so far, times the length of the period: an estimate until the period is over."
 
 OVERVIEW = Dashboard(
@@ -150,6 +162,19 @@ OVERVIEW = Dashboard(
                     [Query("sum by (pool) (agent:cost_dollars:rate5m) * 3600", "{{pool}}")],
                     "currencyUSD",
                 ),
+                Panel(
+                    "Agents held back",
+                    "table",
+                    [Query(_HELD_BACK)],
+                    width=12,
+                    description="Agents that are refused while their neighbours serve: quarantined because executing them ended their process, not loaded because their definition cannot be read, or turned off by an operator.",
+                ),
+                Panel(
+                    "Crashes agents are suspected of",
+                    "timeseries",
+                    [Query(f"sum by (agent_id, app) ({Metric.CRASH_STRIKES}) or on () label_replace(vector(0), \"agent_id\", \"none\", \"\", \"\")", "{{agent_id}} {{app}}")],
+                    width=12,
+                ),
             ),
         ),
         (
@@ -168,7 +193,7 @@ OVERVIEW = Dashboard(
                 Panel(
                     "Firing alerts",
                     "table",
-                    [Query('count by (alertname, severity) (ALERTS{alertstate="firing", platform="ai-agents"}) or label_replace(vector(0), "alertname", "none", "", "")')],
+                    [Query('count by (alertname, severity) (ALERTS{alertstate="firing", platform="ai-agents"}) or on () label_replace(vector(0), "alertname", "none", "", "")')],
                 ),
             ),
         ),
