@@ -87,6 +87,8 @@ class Env(StrEnum):
     AUDIT_TEXTS = "AUDIT_TEXTS"
     CRASH_JOURNAL = "CRASH_JOURNAL"
     """File, outliving the process, that says which agents were executing when it died."""
+    RUNTIME_IMAGE = "RUNTIME_IMAGE"
+    """The image that the process runs: crashes are held against an agent in this image."""
     QUARANTINE_STRIKES = "QUARANTINE_STRIKES"
     QUARANTINE_WINDOW_SECONDS = "QUARANTINE_WINDOW_SECONDS"
     QUARANTINE_SECONDS = "QUARANTINE_SECONDS"
@@ -203,8 +205,11 @@ REDIS_LIMIT: Final = "limit:{id}"
 REDIS_LOGIN: Final = "login:{kind}:{value}"
 REDIS_AUDIT_STREAM: Final = "audit"
 REDIS_AUDIT_GROUP: Final = "control"
-REDIS_CRASHES: Final = "crashes"
-"""One JSON document: which agents are suspected or quarantined, and until when."""
+REDIS_CRASHES: Final = "crashes:versions"
+"""One JSON document: which versions of agents are suspected or quarantined, and until when.
+
+Not ``crashes``, where processes of before this rule keep agents whatever their version: neither reads the other's.
+"""
 # ── Redis (cache) ──
 REDIS_ANSWER: Final = "answer:{digest}"
 

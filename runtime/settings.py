@@ -112,6 +112,10 @@ class AgentSettings(ProcessSettings):
         default=None,
         description="File, outliving the process, that says which agents were executing when it died; default: none, a crash is traced to no agent.",
     )
+    runtime_image: str = Field(
+        default="",
+        description="The image this process runs. A crash is held against an agent in its image: in another one it begins anew. Default: not told apart.",
+    )
     quarantine_strikes: int = Field(
         default=3, ge=1, le=100, description="Crashes an agent is blamed for before it is quarantined; default 3."
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -31,7 +31,7 @@ from runtime.agent.models.base import ModelClient
 from runtime.agent.models.deferred import DeferredModel
 from runtime.agent.models.offline import OfflineModel
 from runtime.agent.quarantine import Quarantine
-from runtime.agent.served import assemble, service_name
+from runtime.agent.served import Served, assemble, service_name
 from runtime.discovery import Registration
 from runtime.dynamic import DynamicSource
 from runtime.errors import PlatformError
@@ -225,14 +225,14 @@ def _add_routes(
 
 
 def _quarantine(
-    settings: AgentSettings, name: str, served: Collection[str], metrics: AgentMetrics, dynamic: DynamicSource
+    settings: AgentSettings, name: str, served: Mapping[str, Served], metrics: AgentMetrics, dynamic: DynamicSource
 ) -> Quarantine:
     rules = Rules(settings.quarantine_strikes, settings.quarantine_window_seconds, settings.quarantine_seconds)
     return Quarantine(
         redis.connect(settings.redis_state_url),
         metrics,
         service=name,
-        agents=served,
+        versions={agent_id: each.version for agent_id, each in served.items()},
         rules=rules,
         journal=settings.crash_journal,
         slots=settings.max_concurrency,

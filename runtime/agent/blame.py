@@ -1,5 +1,9 @@
 """Owns the rule that finds the agent that kills its process among those that were running beside it. Pure.
 
+What is suspected, blamed and quarantined is one version of an agent (served.py says what makes one): a candidate that
+kills does not take the version that serves with it, nor a prompt's mistake the prompt that mends it. To the rule a
+version is a name.
+
 A crash names everybody who was in flight, mostly innocent. Whoever was in flight in a crash is a suspect, and
 suspects run one at a time in a process until they have survived some executions (quarantine.py), so that the next
 crash of the same cause finds one suspect in flight alone:
@@ -7,9 +11,9 @@ crash of the same cause finds one suspect in flight alone:
 - Blamed is the suspect that ran alone; without one, everybody in flight. The others in flight stay suspects.
 - Where one is blamed, it explains the crash before, too: suspects of its pool with one strike that were not in
   flight now are cleared.
-- An agent blamed by itself, for the ``strikes``-th time within ``window`` seconds of each other, is quarantined.
+- Who is blamed alone, for the ``strikes``-th time within ``window`` seconds of each other, is quarantined.
 
-So an agent that kills on every execution is known by the second crash and gone after the third, whatever runs
+So one that kills on every execution is known by the second crash and gone after the third, whatever runs
 beside it. Each quarantine is twice as long as the one before, up to LONGEST times the first; when it ends one more
 crash is enough for the next. What this cannot tell apart: crashes that come from no agent at all, such as a leak,
 look like those of a suspect that ran each time; and two agents that kill in turns take an innocent one with them
@@ -47,7 +51,7 @@ class Crash:
 
     service: str
     """Name that the processes of a pool share."""
-    agents: Mapping[str, bool]
+    versions: Mapping[str, bool]
     """In flight, and whether as a suspect that ran alone."""
     at: float
     """Epoch seconds."""
@@ -55,7 +59,7 @@ class Crash:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What is held against one agent."""
+    """What is held against one version of an agent."""
 
     service: str
     strikes: int
@@ -76,32 +80,33 @@ class Record:
 
 
 Records = Mapping[str, Record]
+"""By version."""
 
 
 def current(records: Records, now: float, rules: Rules) -> dict[str, Record]:
     """``records`` without those that are forgotten by ``now``."""
-    return {agent: record for agent, record in records.items() if now < record.expires(rules)}
+    return {version: record for version, record in records.items() if now < record.expires(rules)}
 
 
 def judged(records: Records, crash: Crash, rules: Rules) -> dict[str, Record]:
     """``records`` after ``crash``, without those that are forgotten by then."""
     kept = current(records, crash.at, rules)
-    blamed = [agent for agent, alone in crash.agents.items() if alone] or list(crash.agents)
+    blamed = [version for version, alone in crash.versions.items() if alone] or list(crash.versions)
     named = len(blamed) == 1
     if named:
-        kept = {agent: record for agent, record in kept.items() if not _cleared(agent, record, crash)}
-    for agent in blamed:
-        before = kept.get(agent, Record(crash.service, 0, crash.at))
-        kept[agent] = _struck(before, crash, rules, named=named)
-    for agent in crash.agents:
-        kept.setdefault(agent, Record(crash.service, 1, crash.at))
+        kept = {version: record for version, record in kept.items() if not _cleared(version, record, crash)}
+    for version in blamed:
+        before = kept.get(version, Record(crash.service, 0, crash.at))
+        kept[version] = _struck(before, crash, rules, named=named)
+    for version in crash.versions:
+        kept.setdefault(version, Record(crash.service, 1, crash.at))
     return kept
 
 
-def _cleared(agent: str, record: Record, crash: Crash) -> bool:
+def _cleared(version: str, record: Record, crash: Crash) -> bool:
     # Two strikes, or a quarantine, come from having been named before: another culprit does not clear that.
     once = record.strikes < 2 and not record.quarantines
-    return once and agent not in crash.agents and record.service == crash.service
+    return once and version not in crash.versions and record.service == crash.service
 
 
 def _struck(before: Record, crash: Crash, rules: Rules, *, named: bool) -> Record:
@@ -115,12 +120,12 @@ def _struck(before: Record, crash: Crash, rules: Rules, *, named: bool) -> Recor
 
 def dump(records: Records) -> bytes:
     """As JSON."""
-    return orjson.dumps({agent: asdict(record) for agent, record in records.items()})
+    return orjson.dumps({version: asdict(record) for version, record in records.items()})
 
 
 def load(document: str | bytes | None) -> dict[str, Record]:
     """From JSON; None is none. Raises ValueError."""
     try:
-        return {agent: Record(**record) for agent, record in orjson.loads(document or b"{}").items()}
+        return {version: Record(**record) for version, record in orjson.loads(document or b"{}").items()}
     except (AttributeError, TypeError) as error:
         raise ValueError(str(error)) from None

@@ -1,9 +1,10 @@
-"""Owns the crash journal: which agents' executions were running when this process's predecessor died.
+"""Owns the crash journal: which versions of agents were executing when this process's predecessor died.
 
 A file of fixed slots, one an execution in flight, written through a shared mapping: the kernel keeps what was
 written when a process is killed, so nothing is flushed and a write costs a memory copy. It must lie where it
 outlives the process but not the machine's story of it: the pod's /tmp (an emptyDir outlives its containers), or
-the state folder on one machine. Who is to blame for what it says is blame.py's.
+the state folder on one machine. The predecessor may have served other versions, so they are written and not only the
+agents' ids. Who is to blame for what it says is blame.py's.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ import mmap
 import os
 from pathlib import Path
 
-_MAGIC = b"AGENTS-IN-FLIGHT"
+_MAGIC = b"VERSIONS-RUNNING"
+"""Names the layout: a file of another one names nobody."""
 _RUNNING, _ENDING = b"R", b"E"
 _FLAG = len(_MAGIC)
 _ALONE, _AMONG = b"A", b"M"
-_SLOT = 64
-"""Bytes of a slot, and of the header: an agent's id has at most 52."""
+_SLOT = 128
+"""Bytes of a slot, and of the header: a version's name (served.py) has at most 69."""
 
 
 class JournalError(OSError):
@@ -28,7 +30,7 @@ class JournalError(OSError):
 class Journal:
     """The journal of one process; ``crashed`` is what its predecessor left.
 
-    Agents in flight when it died, each once, and whether one of the executions was of a suspect that ran alone.
+    Versions in flight when it died, each once, and whether one of the executions was of a suspect that ran alone.
     """
 
     def __init__(self, path: Path, slots: int) -> None:
@@ -53,13 +55,13 @@ class Journal:
             raise JournalError(f"{path}: {error.strerror}") from None
         self._free = list(range(size - _SLOT, 0, -_SLOT))
 
-    def enter(self, agent_id: str, *, alone: bool = False) -> int:
-        """Note that an execution of the agent begins, ``alone`` among suspects; what ``leave`` takes, 0 where there was no room."""
+    def enter(self, version: str, *, alone: bool = False) -> int:
+        """Note that an execution of it begins, ``alone`` among suspects; what ``leave`` takes, 0 where there was no room."""
         if not self._free:
             return 0
         slot = self._free.pop()
         # Padded: what a longer name left behind goes with the same copy.
-        self._map[slot : slot + _SLOT] = ((_ALONE if alone else _AMONG) + agent_id.encode()).ljust(_SLOT, b"\0")[:_SLOT]
+        self._map[slot : slot + _SLOT] = ((_ALONE if alone else _AMONG) + version.encode()).ljust(_SLOT, b"\0")[:_SLOT]
         return slot
 
     def leave(self, slot: int) -> None:

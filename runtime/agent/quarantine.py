@@ -1,5 +1,8 @@
 """Owns keeping an agent that kills its process from being executed: what came before, who runs alone, who is refused.
 
+Records are of versions of agents (served.py): every process that serves the version keeps to them, and none that serves
+another version of the same agent. Callers and operators, who know agents, ask by agent.
+
 At the start the journal of the process before (journal.py) is judged (blame.py) into records that all processes
 share through one Redis key, so that retries that wander over a pool's pods add up; a transaction makes judging one
 atomic step, and the key expires with its last record. The crashes a process could not share are kept beside its
@@ -15,7 +18,7 @@ import asyncio
 import math
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -47,14 +50,17 @@ class Quarantine:
     """The suspects and the quarantined of a fleet, as one process sees and adds to them."""
 
     def __init__(
-        self, redis: Redis, metrics: AgentMetrics, *, service: str, agents: Collection[str], rules: Rules,
+        self, redis: Redis, metrics: AgentMetrics, *, service: str, versions: Mapping[str, str], rules: Rules,
         journal: Path | None, slots: int, exempt: Callable[[], Collection[str]] = frozenset,
     ) -> None:  # fmt: skip
-        """``journal`` None: the process's own crashes go unnoticed, others' quarantines are kept. ``exempt`` are never refused."""
+        """``versions``: what the process serves, by agent. ``exempt``: agents nothing is held against, for as long as they are.
+
+        ``journal`` None: the process's own crashes go unnoticed, others' quarantines are kept.
+        """
         self._redis = redis
         self._metrics = metrics
         self._service = service
-        self._agents = frozenset(agents)
+        self._versions = versions
         self._rules = rules
         self._path = journal
         self._slots = slots
@@ -62,11 +68,10 @@ class Quarantine:
         self._journal: Journal | None = None
         self._unshared: list[Crash] = []
         self._shared: dict[str, Record] = {}
-        self._records: dict[str, Record] = {}
+        self._held: dict[str, Record] = {}
         self._remembered: tuple[dict[str, Record], list[Crash]] = ({}, [])
         self._survived: Counter[str] = Counter()
         self._alone = asyncio.Lock()
-        self._shown: set[str] = set()
 
     async def start(self) -> None:
         """Open the journal and judge what it says. Takes no longer than one round of Redis commands; never raises."""
@@ -81,7 +86,7 @@ class Quarantine:
             self._recall()
             if self._journal.crashed:
                 crash = Crash(self._service, self._journal.crashed, time.time())
-                log.error("The process before this one died while it executed", agents=sorted(crash.agents))
+                log.error("The process before this one died while it executed", versions=sorted(crash.versions))
                 self._unshared = [*self._unshared, crash][-_UNSHARED:]
         await self._share()
 
@@ -117,7 +122,7 @@ class Quarantine:
     @property
     def quarantined(self) -> tuple[str, ...]:
         """The process's agents that are refused now."""
-        return tuple(agent for agent in sorted(self._records) if agent in self._agents and self._remaining(agent) > 0)
+        return tuple(agent for agent in sorted(self._held) if self._remaining(agent) > 0)
 
     @asynccontextmanager
     async def execution(self, agent_id: str) -> AsyncIterator[None]:
@@ -130,7 +135,7 @@ class Quarantine:
             except TimeoutError:
                 self._metrics.concurrency_refusals.labels("suspects").inc()
                 raise overloaded("agent") from None
-        slot = self._journal.enter(agent_id, alone=alone) if self._journal is not None else 0
+        slot = self._journal.enter(self._versions[agent_id], alone=alone) if self._journal is not None else 0
         try:
             yield
         finally:
@@ -141,11 +146,11 @@ class Quarantine:
                 self._alone.release()
 
     def _suspected(self, agent_id: str) -> bool:
-        record = self._records.get(agent_id)
-        return record is not None and self._survived[agent_id] < record.passes
+        record = self._held.get(agent_id)
+        return record is not None and self._survived[agent_id] < record.passes and agent_id not in self._exempt()
 
     def _remaining(self, agent_id: str) -> int:
-        record = self._records.get(agent_id)
+        record = self._held.get(agent_id)
         if record is None or agent_id in self._exempt():
             return 0
         return math.ceil(record.until - time.time())
@@ -185,23 +190,28 @@ class Quarantine:
         raise RedisError("other processes kept judging at the same time")
 
     def _take_over(self, records: dict[str, Record]) -> None:
-        for agent in self._agents & records.keys():
-            record, known = records[agent], self._records.get(agent)
+        held = {agent: records[version] for agent, version in self._versions.items() if version in records}
+        for agent, record in held.items():
+            known = self._held.get(agent)
             if known is None or record.strikes > known.strikes or record.until > known.until:
                 self._survived.pop(agent, None)
             if record.until > time.time() and (known is None or record.until > known.until):
                 seconds = round(record.until - time.time())
-                log.error("Agent quarantined: executing it ended its process", agent_id=agent, seconds=seconds)
-        self._records = records
+                log.error(
+                    "Agent quarantined: executing it ended its process",
+                    agent_id=agent,
+                    version=self._versions[agent],
+                    seconds=seconds,
+                )
+        cleared, self._held = self._held.keys() - held.keys(), held
         quarantined = set(self.quarantined)
-        for agent in self._agents & records.keys():
+        for agent, record in held.items():
             self._metrics.quarantined.labels(agent).set(agent in quarantined)
-            self._metrics.crash_strikes.labels(agent).set(records[agent].strikes)
-        for agent in self._shown - records.keys():
+            self._metrics.crash_strikes.labels(agent).set(record.strikes)
+        for agent in cleared:
             self._metrics.quarantined.remove(agent)
             self._metrics.crash_strikes.remove(agent)
             log.info("Agent cleared of suspicion", agent_id=agent)
-        self._shown = set(self._agents & records.keys())
 
     @property
     def _memory(self) -> Path | None:

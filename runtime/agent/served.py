@@ -10,13 +10,15 @@ does not start, the rolling update stops, and the old pods go on serving.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Container
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
+import orjson
 import structlog
 
 from catalog import models
-from catalog.registry import CatalogError, Problem, Registry, load_readable
+from catalog.registry import CatalogError, Problem, Registry, content_digest, load_readable
 from catalog.schema import AgentSpec
 from runtime.agent.limits import Slots
 from runtime.agent.prompt import system_of
@@ -46,6 +48,8 @@ class Served:
     system: str
     choice: ModelChoice
     slots: Slots
+    version: str
+    """What a crash is held against: see ``version_of``."""
 
 
 def assemble(settings: AgentSettings) -> tuple[dict[str, Served], dict[str, str]]:
@@ -118,7 +122,18 @@ def _served(agent: AgentSpec, settings: AgentSettings, *, alone: bool) -> Served
     if not alone:
         # One agent whose executions hang must leave places to the others, whatever its entry asks for.
         places = min(places, max(1, settings.max_concurrency // 2))
-    return Served(agent, system_of(agent), choice, Slots(places))
+    return Served(agent, system_of(agent), choice, Slots(places), version_of(agent, choice, settings.runtime_image))
+
+
+def version_of(agent: AgentSpec, choice: ModelChoice, image: str) -> str:
+    """The agent as a process executes it: ``<agent id>@<16 hexadecimal digits>``, at most 69 characters.
+
+    Of everything two versions of an agent may differ in (catalog.rollout, and a whole stack's image and model): its
+    content, what it asks of which model, and the image. Not of the process's name or size: a pool and a dedicated
+    process that run the same share one version, and a candidate that is promoted stays the one it was.
+    """
+    parts = (content_digest(agent), astuple(choice), image)
+    return f"{agent.id}@{hashlib.sha256(orjson.dumps(parts)).hexdigest()[:16]}"
 
 
 def _choice(agent: AgentSpec, settings: AgentSettings) -> ModelChoice:

@@ -1,5 +1,7 @@
 """One agent kills its process whenever it is executed: the pool finds it out, refuses it, and goes on.
 
+Or one version of it does, a candidate: then that one is refused, and the version that serves goes on.
+
 The stand-in for the Messages API knows which process is waiting for it, so it does the killing: nothing in the
 product knows of this test.
 """
@@ -11,13 +13,17 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx2 as httpx
 import pytest
 
-from tests.e2e.platform import Platform, fleet, started, wait
+from cli.local.apply import apply
+from cli.local.state import open_state
+from tests.e2e.platform import AGENT, Platform, fleet, started, wait
+from tests.e2e.rollouts import OTHER, Catalog, execute, prompt
 from tests.messages_api import MessagesApi, serving
 
 POISONED = "market_entry_assessment_agent_002"
@@ -40,16 +46,17 @@ def messages_api() -> Iterator[MessagesApi]:
 
 
 @contextmanager
-def platform(folder: Path, api: MessagesApi) -> Iterator[Platform]:
-    """A platform whose business pool dies of every request that says ``behave:poison``."""
+def platform(folder: Path, api: MessagesApi, part: str = PART, **more: str) -> Iterator[Platform]:
+    """A platform whose business pool, or another ``part``, dies of every request that says ``behave:poison``."""
     environment = {
         "ANTHROPIC_API_KEY": "sk-ant-test",
         "ANTHROPIC_BASE_URL": api.url,
         "QUARANTINE_SECONDS": str(QUARANTINE_SECONDS),
         "QUARANTINE_WINDOW_SECONDS": "60",
+        **more,
     }
     with started(folder, environment) as running:
-        api.on_arrival["poison"] = lambda: os.kill(running.part(PART)["pid"], signal.SIGKILL)
+        api.on_arrival["poison"] = lambda: os.kill(running.part(part)["pid"], signal.SIGKILL)
         yield running
 
 
@@ -126,6 +133,47 @@ def test_an_agent_that_kills_its_process_is_quarantined_and_its_neighbours_go_on
         with running.client(evil) as client:
             path = f"/agents/{POISONED}/api/v1/execute"
             wait("the exemption", lambda: client.post(path, json={"task_description": "Plan"}).status_code == 200, 10)
+
+
+def test_a_candidate_that_kills_its_process_is_quarantined_alone_also_promoted_until_its_prompt_is_mended(
+    state_folder: Path, messages_api: MessagesApi, tmp_path: Path
+) -> None:
+    catalog = Catalog(tmp_path / "catalog")
+    catalog.write()
+    canary = f"{AGENT.replace('_', '-')}-canary"
+    # Longer than the test: no quarantine here ends by time.
+    lasting = {"CATALOG_PATH": str(catalog.folder), "QUARANTINE_SECONDS": "600", "QUARANTINE_WINDOW_SECONDS": "600"}
+    with platform(state_folder, messages_api, canary, **lasting) as running, ExitStack() as stack:
+        client = stack.enter_context(running.client(running.new_user("load", per_minute=1_000_000)))
+
+        def take_over(**rollout: Any) -> None:
+            catalog.extra = {AGENT: {"rollout": {"strategy": "canary", "canary_percent": 1, **rollout}}}
+            catalog.write()
+            state = open_state(running.folder, create=False)
+            assert state is not None
+            apply(state, lambda line: None)
+
+        def outcome(agent: str = AGENT, **headers: str) -> str:
+            answer = execute(client, agent, **headers)
+            return "200" if answer.status_code == 200 else str(answer.json()["error"]["code"])
+
+        take_over(candidate={"prompt": prompt("behave:poison")})
+        wait("the quarantine", lambda: outcome(canary="true") == "AGENT_QUARANTINED", 60)
+        assert running.part(canary)["restarts"] == messages_api.counts["poison"] == 3
+        # Most of these go to the version that serves, and the candidate's own share is refused, not tried.
+        outcomes = Counter(outcome() for _ in range(50))
+        assert outcomes["200"] >= 45
+        assert outcomes.keys() <= {"200", "AGENT_QUARANTINED"}
+        # Promoted, it is known in the pool before it kills that.
+        catalog.prompts[AGENT] = "behave:poison"
+        take_over()
+        assert (outcome(), outcome(OTHER)) == ("AGENT_QUARANTINED", "200")
+        assert (running.part(PART)["restarts"], messages_api.counts["poison"]) == (0, 3)
+        # Mended, it is free at once, and so is the version before.
+        for version in ("mended", "one"):
+            catalog.prompts[AGENT] = version
+            take_over()
+            assert outcome() == "200"
 
 
 def test_a_platform_that_is_killed_as_a_whole_holds_it_against_nobody_who_was_not_there(

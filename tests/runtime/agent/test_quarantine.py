@@ -20,13 +20,17 @@ import redis.asyncio
 from pydantic import SecretStr
 
 from catalog.contract import REDIS_CRASHES
+from catalog.models import DEFAULT_MODEL
+from catalog.schema import AgentSpec
 from runtime import redis as own_redis
 from runtime.agent import blame
 from runtime.agent.blame import LONGEST, PASSES, Crash, Record, Rules, judged
 from runtime.agent.journal import Journal, JournalError
 from runtime.agent.quarantine import Quarantine
+from runtime.agent.served import ModelChoice, version_of
 from runtime.errors import PlatformError
 from runtime.metrics import AgentMetrics, exposition, new_registry
+from tests.messages_api import MessagesApi
 from tests.runtime.agent.conftest import AGENT, OTHER, StartAgent
 from tests.runtime.agent.test_execution import until
 
@@ -89,6 +93,13 @@ def test_a_suspicion_is_forgotten_after_the_window_and_a_quarantine_that_long_af
     assert not blame.current(records, 1500, RULES)
 
 
+def test_versions_that_nobody_serves_any_more_are_forgotten() -> None:
+    records: dict[str, Record] = {}
+    for number in range(100):
+        records = judged(records, crash(number * RULES.window, version(EVIL, str(number))), RULES)
+    assert set(records) == {version(EVIL, "99")}
+
+
 def test_records_survive_being_written_and_what_is_not_records_is_refused() -> None:
     records = judged({}, crash(0, "a", EVIL), RULES)
     assert blame.load(blame.dump(records)) == records
@@ -142,22 +153,22 @@ def _course(chance: random.Random, kills: float) -> tuple[int, set[str]]:
 # ── the journal ──
 
 
-def test_a_killed_processs_journal_names_who_was_in_flight(tmp_path: Path) -> None:
+def test_a_killed_processs_journal_names_who_was_in_flight(tmp_path: Path, spec: AgentSpec) -> None:
+    agent = spec.model_copy(update={"id": "as_long_as_an_id_can_possibly_ever_become_agent_002".rjust(52, "x")})
+    longest = version_of(agent, ModelChoice(DEFAULT_MODEL, 4096, None, None), "image")
+    assert len(longest) == 69
     program = (
         "import os, signal, sys; from pathlib import Path; from runtime.agent.journal import Journal\n"
         "journal = Journal(Path(sys.argv[1]), 4)\n"
-        "ended = journal.enter('ended_agent_001'); journal.enter('a_very_long_name_indeed_that_is_as_long_as_can_agent_002')\n"
-        "journal.leave(ended); journal.enter('short_agent_003', alone=True); journal.enter('short_agent_003')\n"
+        f"ended = journal.enter('ended_agent_001@0'); journal.enter('{longest}')\n"
+        "journal.leave(ended); journal.enter('short_agent_003@0', alone=True); journal.enter('short_agent_003@0')\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
     file = tmp_path / "journal"
     done = subprocess.run([sys.executable, "-c", program, str(file)], cwd=ROOT, check=False)
     assert done.returncode == -signal.SIGKILL
     journal = Journal(file, 4)
-    assert journal.crashed == {
-        "a_very_long_name_indeed_that_is_as_long_as_can_agent_002": False,
-        "short_agent_003": True,
-    }
+    assert journal.crashed == {longest: False, "short_agent_003@0": True}
     journal.close()
     again = Journal(file, 4)
     assert again.crashed == {}
@@ -187,7 +198,16 @@ def test_a_journal_takes_no_more_than_it_has_room_for_and_one_process_only(tmp_p
     journal.close()
 
 
-@pytest.mark.parametrize("content", [b"", b"x", b"AGENTS-IN-FLIGHT", os.urandom(1000)])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"x",
+        b"VERSIONS-RUNNING",
+        b"AGENTS-IN-FLIGHTR".ljust(64, b"\0") + b"Ma_agent_001".ljust(64, b"\0"),
+        os.urandom(1000),
+    ],
+)
 def test_a_file_that_is_no_journal_names_nobody(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "journal").write_bytes(content)
     journal = Journal(tmp_path / "journal", 2)
@@ -208,11 +228,13 @@ def test_a_journal_is_never_opened_through_a_link(tmp_path: Path) -> None:
 
 @asynccontextmanager
 async def process(
-    journal: Path, redis_url: str, *, rules: Rules = RULES, exempt: Any = frozenset, agents: tuple[str, ...] = ("a", "b", EVIL)
+    journal: Path, redis_url: str, *, rules: Rules = RULES, exempt: Any = frozenset, agents: tuple[str, ...] = ("a", "b", EVIL),
+    serves: str = "one", service: str = "pool",
 ) -> AsyncIterator[Quarantine]:  # fmt: skip
+    """A process of the name ``service`` that serves the version ``serves`` of ``agents``."""
     made = Quarantine(
-        own_redis.connect(SecretStr(redis_url)), AgentMetrics(new_registry(), agents, lambda _: True), service="pool",
-        agents=agents, rules=rules, journal=journal, slots=8, exempt=exempt,
+        own_redis.connect(SecretStr(redis_url)), AgentMetrics(new_registry(), agents, lambda _: True), service=service,
+        versions={agent: version(agent, serves) for agent in agents}, rules=rules, journal=journal, slots=8, exempt=exempt,
     )  # fmt: skip
     await made.start()
     try:
@@ -221,11 +243,16 @@ async def process(
         await made.close()
 
 
-def died(journal: Path, *agents: str) -> None:
-    """Leave what a process leaves that dies while it executes ``agents``."""
+def version(agent: str, which: str = "one") -> str:
+    """The name of a version, as served.version_of makes them."""
+    return f"{agent}@{which}"
+
+
+def died(journal: Path, *agents: str, serves: str = "one") -> None:
+    """Leave what a process leaves that dies while it executes ``agents`` in the version ``serves``."""
     left = Journal(journal, 8)
     for agent in agents:
-        left.enter(agent, alone=agent == EVIL)
+        left.enter(version(agent, serves), alone=agent == EVIL)
     content = journal.read_bytes()
     left.close()
     journal.write_bytes(content)
@@ -245,6 +272,34 @@ async def test_crashes_of_different_processes_add_up_and_all_of_them_refuse(tmp_
         assert another.quarantined == (EVIL,)
 
 
+async def test_a_candidate_that_kills_takes_neither_the_version_that_serves_nor_the_mended_one_with_it(
+    tmp_path: Path, redis_url: str
+) -> None:
+    for name in ("one", "two", "three"):
+        died(tmp_path / name, EVIL, serves="candidate")
+        async with process(tmp_path / name, redis_url, serves="candidate", service="pool-canary"):
+            pass
+    new = tmp_path / "new"
+    async with process(new, redis_url, serves="candidate", service="pool-canary") as replica:
+        assert replica.quarantined == (EVIL,)
+    async with process(new, redis_url, serves="one") as serving:
+        assert (serving.quarantined, serving.refusal(EVIL)) == ((), None)
+        async with serving.execution(EVIL), serving.execution(EVIL):
+            pass  # Nor is it a suspect.
+    async with process(new, redis_url, serves="mended", service="pool-canary") as mended:
+        assert mended.refusal(EVIL) is None
+    async with process(new, redis_url, serves="candidate", agents=(EVIL,)) as promoted:
+        assert promoted.quarantined == (EVIL,)
+
+
+async def test_a_process_reports_of_its_predecessor_what_that_one_served(tmp_path: Path, redis_url: str) -> None:
+    died(tmp_path / "journal", EVIL, serves="before")
+    async with process(tmp_path / "journal", redis_url, rules=Rules(1, 600, 900)) as successor:
+        assert successor.quarantined == ()
+    async with process(tmp_path / "other", redis_url, serves="before") as same:
+        assert same.quarantined == (EVIL,)
+
+
 async def test_two_processes_that_judge_at_once_lose_no_crash(tmp_path: Path, redis_url: str) -> None:
     for number in range(8):
         died(tmp_path / str(number), "a", "b")
@@ -255,7 +310,7 @@ async def test_two_processes_that_judge_at_once_lose_no_crash(tmp_path: Path, re
 
     await asyncio.gather(*map(one, range(8)))
     async with redis.asyncio.Redis.from_url(redis_url) as store:
-        assert blame.load(await store.get(REDIS_CRASHES))["a"].strikes == 8
+        assert blame.load(await store.get(REDIS_CRASHES))[version("a")].strikes == 8
         assert 0 < await store.pttl(REDIS_CRASHES) <= RULES.window * 1000
 
 
@@ -273,7 +328,7 @@ async def test_a_process_without_redis_protects_itself_and_tells_the_others_late
     async with process(tmp_path / "journal", redis_url) as back, process(tmp_path / "other", redis_url) as other:
         assert back.quarantined == other.quarantined == (EVIL,)
     async with redis.asyncio.Redis.from_url(redis_url) as store:
-        assert blame.load(await store.get(REDIS_CRASHES))[EVIL].quarantines == 1
+        assert blame.load(await store.get(REDIS_CRASHES))[version(EVIL)].quarantines == 1
 
 
 async def test_a_malformed_document_in_redis_is_judged_over(tmp_path: Path, redis_url: str) -> None:
@@ -283,7 +338,23 @@ async def test_a_malformed_document_in_redis_is_judged_over(tmp_path: Path, redi
     async with process(tmp_path / "journal", redis_url) as started:
         assert started.refusal(EVIL) is None
     async with redis.asyncio.Redis.from_url(redis_url) as store:
-        assert blame.load(await store.get(REDIS_CRASHES))[EVIL].strikes == 1
+        assert blame.load(await store.get(REDIS_CRASHES))[version(EVIL)].strikes == 1
+
+
+async def test_what_a_process_of_before_versions_left_is_neither_read_nor_touched(
+    tmp_path: Path, redis_url: str
+) -> None:
+    until = time.time() + 900
+    held = {EVIL: {"service": "pool", "strikes": 2, "at": until - 900, "quarantines": 1, "until": until}}
+    unshared = [{"service": "pool", "agents": {"a": True}, "at": until - 900}]
+    (tmp_path / "journal.json").write_bytes(orjson.dumps({"shared": held, "unshared": unshared}))
+    async with redis.asyncio.Redis.from_url(redis_url) as store:
+        await store.set("crashes", orjson.dumps(held))
+        died(tmp_path / "journal", EVIL)
+        async with process(tmp_path / "journal", redis_url) as newer:
+            assert newer.quarantined == ()
+        assert orjson.loads(await store.get("crashes")) == held
+        assert set(blame.load(await store.get(REDIS_CRASHES))) == {version(EVIL)}
 
 
 async def test_suspects_run_one_at_a_time_until_they_survived_and_others_run_beside_them(
@@ -331,16 +402,65 @@ async def test_an_exempt_agent_is_not_refused(tmp_path: Path, redis_url: str) ->
         assert (started.quarantined, started.refusal(EVIL)) == ((), None)
 
 
+async def test_an_exempt_agent_runs_as_if_nobody_suspected_it(
+    tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtime.agent.quarantine.WAIT_SECONDS", 0.05)
+    died(tmp_path / "journal", "a", "b")
+    exempt = {"a"}
+    async with process(tmp_path / "journal", redis_url, exempt=lambda: exempt) as started, started.execution("b"):
+        async with started.execution("a"), started.execution("a"):
+            pass
+        exempt.clear()
+        with pytest.raises(PlatformError):
+            async with started.execution("a"):
+                pass
+
+
 async def test_a_journal_that_cannot_be_written_is_done_without(tmp_path: Path, redis_url: str) -> None:
     async with process(tmp_path / "no" / "such" / "folder", redis_url) as started, started.execution("a"):
         assert started.quarantined == ()
 
 
+async def killed(start_agent: StartAgent, messages_api: MessagesApi, *, crash_journal: Path, **settings: Any) -> None:
+    """Leave what a process of those settings leaves that is killed while it executes AGENT."""
+    messages_api.delay = 0.3
+    async with start_agent(crash_journal=crash_journal, **settings) as agent:
+        execution = asyncio.create_task(agent.execute())
+        await until(lambda: messages_api.running == 1)
+        content = crash_journal.read_bytes()
+        assert (await execution).status_code == 200
+    messages_api.delay = 0.0
+    crash_journal.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "candidate",
+    [{"spec": {"description": "What another version of the entry says that it does, and for whom."}}, {"claude_model": "claude-opus-5-5"}, {"max_tokens": 100}, {"runtime_image": "ghcr.io/acme/runtime@sha256:b"}],
+    ids=["the agent's content", "the model", "the length of answers", "the image"],
+)  # fmt: skip
+async def test_a_version_is_whatever_a_rollout_can_change(
+    start_agent: StartAgent, tmp_path: Path, messages_api: MessagesApi, candidate: dict[str, Any]
+) -> None:
+    serving = {"crash_journal": tmp_path / "serving", "service_name": "pool-business", "quarantine_strikes": 1}
+    canary = {**serving, "crash_journal": tmp_path / "canary", "service_name": "pool-business-canary", **candidate}
+    await killed(start_agent, messages_api, **canary)
+    async with start_agent(**canary) as tried:
+        assert (await tried.execute()).json()["error"]["code"] == "AGENT_QUARANTINED"
+    async with start_agent(**serving) as beside:
+        assert (await beside.execute()).status_code == 200
+        assert "agent_crash_strikes{" not in await beside.metrics()
+    alone = {"serve_agents": (AGENT,), "service_name": AGENT}
+    for promoted in ({**serving, **candidate}, {**serving, **alone, **candidate}):
+        async with start_agent(**promoted) as after:
+            assert (await after.client.get("/ready")).json()["quarantined"] == [AGENT]
+
+
 async def test_callers_of_a_quarantined_agent_and_operators_are_told_and_its_neighbours_serve(
-    start_agent: StartAgent, tmp_path: Path
+    start_agent: StartAgent, tmp_path: Path, messages_api: MessagesApi
 ) -> None:
     settings: dict[str, Any] = {"crash_journal": tmp_path / "journal", "service_name": "pool", "quarantine_seconds": 3}
-    died(tmp_path / "journal", AGENT)
+    await killed(start_agent, messages_api, **settings)
     async with start_agent(**settings, quarantine_strikes=1) as agent:
         answer = await agent.execute()
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "AGENT_QUARANTINED")
@@ -352,7 +472,7 @@ async def test_callers_of_a_quarantined_agent_and_operators_are_told_and_its_nei
         metrics = await agent.metrics()
         assert f'agent_quarantined{{agent_id="{AGENT}"}} 1.0' in metrics
         assert f'agent_crash_strikes{{agent_id="{OTHER}"}}' not in metrics
-        assert {completion.error_code for completion in await agent.completions(2)} == {"AGENT_QUARANTINED", ""}
+        assert {completion.error_code for completion in await agent.completions(3)} == {"AGENT_QUARANTINED", ""}
 
         async def tried_again() -> bool:
             return (await agent.execute()).status_code == 200
