@@ -5,11 +5,14 @@ What the jobs do is in .github/workflows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from cli.errors import CommandError, Exit
 from cli.planning import stack_settings
+
+if TYPE_CHECKING:
+    from infra.settings import PlatformSpec
 
 
 def matrix(stacks: Sequence[str], environment: str = "", *, each: bool = False) -> dict[str, list[dict[str, Any]]]:
@@ -38,6 +41,14 @@ def matrix(stacks: Sequence[str], environment: str = "", *, each: bool = False) 
             },
         )
         job["stacks"].append(stack)
-        if spec.builds("services") or spec.builds("fleet"):
-            job["images"][spec.images.runtime] = None
+        job["images"] |= dict.fromkeys(_images(spec))
     return {"include": [job | {name: " ".join(job[name]) for name in ("stacks", "images")} for job in jobs.values()]}
+
+
+def _images(spec: PlatformSpec) -> Iterator[str]:
+    """Images of the runtime that the stack runs: its own, and that of the fleet's other version while there is one."""
+    if spec.builds("services") or spec.builds("fleet"):
+        yield spec.images.runtime
+    other = spec.fleet.rollout.other if spec.fleet.rollout else None
+    if other and other.image:
+        yield other.image

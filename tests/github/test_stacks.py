@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
@@ -23,6 +24,7 @@ from tests.github.api import NAME, TOKEN, GitHub
 from tests.github.conftest import git
 
 IMAGE = "ghcr.io/your-org/ai-agents-runtime@sha256:" + "ab" * 32
+OTHER = "ghcr.io/your-org/ai-agents-runtime@sha256:" + "cd" * 32
 SHIPPED = sorted(ROOT.glob("stacks/Pulumi.*.yaml"))
 
 
@@ -42,6 +44,30 @@ def test_each_stack_can_be_a_job_and_a_foundation_runs_no_image() -> None:
         ("aws-prod-foundation", False),
         ("aws-prod-fleet", True),
     ]
+
+
+@pytest.mark.parametrize(
+    ("rollout", "images"),
+    [
+        ({"strategy": "canary", "candidate": {"image": OTHER}}, [IMAGE, OTHER]),
+        ({"strategy": "blue-green", "active": "green", "previous": {"image": OTHER}}, [IMAGE, OTHER]),
+        ({"strategy": "canary", "candidate": {"maxTokens": 1000}}, [IMAGE]),
+        ({"strategy": "rolling"}, [IMAGE]),
+    ],
+    ids=["candidate", "previous", "another limit", "one version"],
+)
+def test_the_image_of_a_fleets_other_version_is_verified_too(
+    rollout: dict[str, Any], images: list[str], copy: Path
+) -> None:
+    path = copy / "stacks" / "Pulumi.kind.yaml"
+    data = YAML(typ="safe").load(path)
+    project = "ai-agents-platform"
+    data["config"] |= {f"{project}:images": {"runtime": IMAGE}, f"{project}:fleet": {"rollout": rollout}}
+    with path.open("w") as file:
+        YAML().dump(data, file)
+    command = [sys.executable, "-m", "cli", "ci", "targets", "kind"]
+    (job,) = json.loads(subprocess.run(command, cwd=copy, capture_output=True, text=True, check=True).stdout)["include"]
+    assert job["images"].split() == images
 
 
 def test_a_production_stack_among_those_of_staging_stops_the_deployment() -> None:
@@ -113,6 +139,45 @@ def test_an_image_without_a_digest_of_its_own_is_refused(image: str, tmp_path: P
     with pytest.raises(CommandError, match=r"digest|placeholder"):
         pins.pin(path, image)
     assert path.read_text() == "config: {}\n"
+
+
+def test_a_pin_takes_a_section_without_the_projects_name_and_one_that_is_empty(tmp_path: Path) -> None:
+    path = tmp_path / "Pulumi.x.yaml"
+    path.write_text("config:\n  layers: [fleet]\n  images:\n    pullSecret: ghcr\n")
+    assert pins.pin(path, IMAGE) == "pinned"
+    assert path.read_text() == f"config:\n  layers: [fleet]\n  images:\n    pullSecret: ghcr\n    runtime: {IMAGE}\n"
+    path.write_text("config:\n  ai-agents-platform:images:\n")
+    assert pins.pin(path, IMAGE) == "pinned"
+    assert path.read_text() == f"config:\n  ai-agents-platform:images:\n    runtime: {IMAGE}\n"
+    path.write_text("config:\n  layers: [foundation]\n")
+    assert pins.pin(path, IMAGE) == "runs no image"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "config: must be a mapping"),
+        (b"config: [a]\n", "config: must be a mapping"),
+        (b"config:\n  images: ghcr.io/x\n", "images: is a section: write its keys under it"),
+        (b"config:\n  ai-agents-platform:images: [x]\n", "ai-agents-platform:images: is a section"),
+        (b"config:\n  images: {}\n  ai-agents-platform:images: {}\n", "has both images and ai-agents-platform:images"),
+        (b"config:\n  layers: fleet\n", "layers: must be a list"),
+        (b"config:\n  a: [1\n", "line 3: not readable as YAML"),
+        (b"config:\n  a: hidden1\n  a: hidden2\n", 'line 3: not readable as YAML: found duplicate key "a"$'),
+        (b"config:\n  a: \x00\n", "not readable as YAML"),
+        (b"config:\n  a: \xff\n", "not readable as UTF-8"),
+    ],
+)
+def test_a_file_that_is_not_of_its_form_is_refused_with_its_name_and_stays(
+    content: bytes, said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "Pulumi.x.yaml"
+    path.write_bytes(content)
+    with pytest.raises(CommandError, match=said) as refused:
+        pins.pin(path, IMAGE)
+    assert str(refused.value).startswith("Pulumi.x.yaml: ")
+    assert "hidden" not in str(refused.value)
+    assert path.read_bytes() == content
 
 
 @pytest.fixture

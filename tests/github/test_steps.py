@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,11 +14,14 @@ from typing import Any
 
 import pytest
 
+from cli.deploy import checkout
+from cli.deploy.guards import Checkout
 from tests.github.api import GitHub
 from tests.github.conftest import git
-from tests.github.workflows import run, step
+from tests.github.workflows import Artifacts, Ran, filled, run, step, using
 
 IMAGE = "ghcr.io/your-org/ai-agents-runtime@sha256:" + "ab" * 32
+UPLOAD, DOWNLOAD = "actions/upload-artifact", "actions/download-artifact"
 
 
 @contextmanager
@@ -128,35 +132,76 @@ def test_every_image_is_verified_and_one_that_is_not_signed_stops_the_deployment
     assert run(found, tmp_path, variables | {"IMAGES": "", "WORKFLOW": workflow}, tmp_path).code == 0
 
 
+def looked(folder: Path, code: int, report: str) -> Ran:
+    """The step that looks for drift, in an empty folder, with a stand-in of the command: it is about its exit codes."""
+    folder.mkdir()
+    (folder / "fleet").write_text(f'#!/bin/sh\nprintf %s "{report}"\nexit {code}\n')
+    (folder / "fleet").chmod(0o755)
+    return run(step("drift.yml", "drift", "drift"), folder, {"STACKS": "kind"}, folder)
+
+
 @pytest.mark.parametrize(
-    ("code", "report", "ends", "drifted"),
-    [(0, "", 0, None), (1, "One resource.", 0, "true"), (1, "", 1, None), (3, "x", 3, None)],
+    ("code", "report", "ends", "left"),
+    [(0, "", 0, ["clean.md"]), (1, "One resource.", 0, ["drifted.md"]), (1, "", 1, []), (3, "x", 3, [])],
 )
-def test_only_a_report_of_drift_is_drift(
-    code: int, report: str, ends: int, drifted: str | None, tmp_path: Path, github: GitHub
-) -> None:
-    # A stand-in of the command: this step is about its exit codes.
-    (tmp_path / "fleet").write_text(f'#!/bin/sh\nprintf %s "{report}"\nexit {code}\n')
-    (tmp_path / "fleet").chmod(0o755)
-    ran = run(step("drift.yml", "drift", "drift"), tmp_path, {"STACKS": "kind"}, tmp_path)
-    assert (ran.code, ran.outputs.get("drifted")) == (ends, drifted)
+def test_only_a_report_of_drift_is_drift(code: int, report: str, ends: int, left: list[str], tmp_path: Path) -> None:
+    ran = looked(tmp_path / "job", code, report)
+    assert ran.code == ends
+    assert [each.name for each in (tmp_path / "job" / "dist" / "drift").iterdir()] == left
     assert ran.summary == (report if code else "Nothing has drifted in kind.\n")
 
 
 def test_drift_opens_an_issue_that_a_clean_night_closes(copy: Path, tmp_path: Path, github: GitHub) -> None:
-    found = step("drift.yml", "issue", "issue")
-    variables = github.environment | {"SUBJECT": "aws-prod"}
-    assert run(found, copy, variables, tmp_path).code == 0
-    assert github.requests == []
-    for drifted in ("true", "false"):
-        report = copy / "dist" / f"drift-aws-prod-{drifted}" / "report.md"
-        report.parent.mkdir(parents=True)
-        report.write_text(f"drifted: {drifted}")
-        assert run(found, copy, variables, tmp_path).code == 0
+    for night, (code, report, state) in enumerate([(1, "One resource.", "open"), (0, "", "closed")]):
+        artifacts = Artifacts(tmp_path / f"artifacts-{night}")
+        # The report of another cloud's job, which this one must not take for its own.
+        for cloud, drifts in (("aws", (code, report)), ("gcp", (1 - code, "Theirs."))):
+            job = tmp_path / f"{cloud}-{night}"
+            assert looked(job, *drifts).code == 0
+            expressions = {"matrix.cloud": cloud, "matrix.environment": "prod"}
+            artifacts.upload(filled(using("drift.yml", "drift", UPLOAD)["with"], expressions), job)
+        shutil.rmtree(copy / "dist", ignore_errors=True)
+        expressions = {"matrix.cloud": "aws", "matrix.environment": "prod"}
+        artifacts.download(filled(using("drift.yml", "issue", DOWNLOAD)["with"], expressions), copy)
+        ran = run(step("drift.yml", "issue", "issue"), copy, github.environment | {"SUBJECT": "aws-prod"}, tmp_path)
+        assert ran.code == 0, ran.said
         (issue,) = github.issues
-        assert (issue["title"], issue["state"]) == ("Drift: aws-prod", "open" if drifted == "true" else "closed")
-        assert f"drifted: {drifted}" in issue["body"]
-        report.unlink()
+        assert (issue["title"], issue["state"]) == ("Drift: aws-prod", state)
+        assert (report or "Nothing has drifted in kind.") in issue["body"]
+
+
+def test_without_a_report_the_issue_stays_and_its_job_fails(copy: Path, tmp_path: Path, github: GitHub) -> None:
+    inputs = filled(
+        using("drift.yml", "issue", DOWNLOAD)["with"], {"matrix.cloud": "aws", "matrix.environment": "prod"}
+    )
+    with pytest.raises(FileNotFoundError):
+        Artifacts(tmp_path).download(inputs, copy)
+    ran = run(step("drift.yml", "issue", "issue"), copy, github.environment | {"SUBJECT": "aws-prod"}, tmp_path)
+    assert ran.code == 1
+    assert "its issue stays as it is" in ran.said
+    assert github.requests == []
+
+
+def test_a_previews_report_is_where_the_comment_looks_for_it(tmp_path: Path, copy: Path, github: GitHub) -> None:
+    report = tmp_path / "plan" / "dist" / "preview" / "comment.md"
+    report.parent.mkdir(parents=True)
+    report.write_text("What changes.")
+    artifacts = Artifacts(tmp_path / "artifacts")
+    artifacts.upload(filled(using("preview.yml", "plan", UPLOAD)["with"], {}), tmp_path / "plan")
+    artifacts.download(filled(using("preview.yml", "comment", DOWNLOAD)["with"], {}), copy)
+    variables = github.environment | {"PULL_REQUEST": "5", "FLEET_CI_COMMIT": "abc123"}
+    assert run(step("preview.yml", "comment", "comment"), copy, variables, tmp_path).code == 0
+    assert "What changes." in github.comments[0]["body"]
+
+
+def test_what_sign_ins_leave_in_a_checkout_does_not_make_it_dirty(copy: Path) -> None:
+    """Only google-github-actions/auth leaves anything: a name of 16 digits at the top (its generateCredentialsFilename)."""
+    (copy / "gha-creds-0123456789abcdef.json").write_text("{}")
+    assert checkout.read(copy) == Checkout("main", git(copy, "rev-parse", "--short", "HEAD"), "main", True)
+    (copy / "stacks" / "gha-creds-0123456789abcdef.json").write_text("{}")
+    found = checkout.read(copy)
+    assert found is not None
+    assert found.dirty == ("stacks/gha-creds-0123456789abcdef.json",)
 
 
 def test_dependencies_are_proposed_without_installing_what_was_just_locked(

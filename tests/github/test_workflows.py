@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -143,6 +144,64 @@ def test_credentials_of_clouds_are_the_jobs_own_token_and_no_key() -> None:
             if any(each.get("uses") == "./.github/actions/cloud" for each in job.get("steps", ())):
                 assert job["permissions"]["id-token"] == "write", name
                 assert job["environment"], f"{name}: a role trusts an environment, not a branch"
+
+
+def test_credentials_last_as_long_as_the_job_that_signs_in() -> None:
+    action = document(FOLDER / "actions" / "cloud" / "action.yml")
+    given = [each["with"] for each in action["runs"]["steps"] if "inputs.duration" in str(each.get("with"))]
+    assert [sorted(set(each) & {"role-duration-seconds", "token-expiration"}) for each in given] == [
+        ["role-duration-seconds"],
+        ["token-expiration"],
+    ]
+    checked = 0
+    for path in WORKFLOWS:
+        for name, job in jobs(path).items():
+            for each in (each for each in job.get("steps", ()) if each.get("uses") == "./.github/actions/cloud"):
+                seconds = int(each["with"].get("duration", action["inputs"]["duration"]["default"]))
+                assert job["timeout-minutes"] * 60 <= seconds <= 12 * 3600, f"{path.name}: {name}"
+                checked += 1
+    assert checked == 3
+
+
+def _environment(workflow: str, job: str, stage: str) -> str:
+    """The environment of a job of the matrix; its expression is of comparisons, && and ||, which Python has too."""
+    found = jobs(FOLDER / "workflows" / workflow)[job]["environment"]
+    text, inside = re.fullmatch(r"([a-z-]+)\$\{\{(.*)\}\}", found).groups()  # type: ignore[union-attr]
+    matrix = SimpleNamespace(environment=stage)
+    return str(text + eval(inside.strip().replace("&&", "and").replace("||", "or"), {"matrix": matrix}))
+
+
+@pytest.mark.parametrize(
+    ("stage", "drift", "preview"),
+    [
+        ("dev", "drift-staging", "preview"),
+        ("staging", "drift-staging", "preview-staging"),
+        ("prod", "drift-production", "preview-production"),
+    ],
+)
+def test_an_identity_that_reads_state_is_of_one_stage_and_no_pull_request_has_that_of_drift(
+    stage: str, drift: str, preview: str
+) -> None:
+    assert _environment("drift.yml", "drift", stage) == drift
+    assert _environment("preview.yml", "engine", stage) == preview
+
+
+def test_only_the_preview_signs_in_for_a_pull_request_and_drift_looks_from_main_alone() -> None:
+    signing_in = {
+        path.stem
+        for path in WORKFLOWS
+        if "pull_request" in document(path)[True] and any("environment" in job for job in jobs(path).values())
+    }
+    assert signing_in == {"preview"}
+    for workflow in ("drift.yml", "deploy.yml"):
+        assert jobs(FOLDER / "workflows" / workflow)["targets"]["if"].endswith("&& github.ref == 'refs/heads/main'")
+
+
+@EACH
+def test_what_runs_by_the_clock_asks_nothing_of_an_event_that_says_nothing(path: Path) -> None:
+    # The payload of `schedule` has its cron line and no repository: a comparison with its default branch is never true.
+    if "schedule" in document(path)[True]:
+        assert "github.event.repository" not in path.read_text("utf-8")
 
 
 def test_a_deployment_waits_and_is_never_cancelled() -> None:

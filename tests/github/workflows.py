@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
+import re
+import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -46,6 +49,49 @@ def step(workflow: str, job: str, identifier: str) -> dict[str, Any]:
         each for each in jobs(FOLDER / "workflows" / workflow)[job]["steps"] if each.get("id") == identifier
     )
     return found
+
+
+def filled(inputs: Mapping[str, Any], expressions: Mapping[str, str]) -> dict[str, str]:
+    """A step's inputs with its expressions replaced, each of which must be given."""
+    return {
+        name: re.sub(r"\$\{\{ *(.*?) *\}\}", lambda found: expressions[found[1]], str(value))
+        for name, value in inputs.items()
+    }
+
+
+def using(workflow: str, job: str, action: str) -> dict[str, Any]:
+    """A step by the action it uses."""
+    found: dict[str, Any] = next(
+        each
+        for each in jobs(FOLDER / "workflows" / workflow)[job]["steps"]
+        if str(each.get("uses", "")).startswith(f"{action}@")
+    )
+    return found
+
+
+class Artifacts:
+    """A stand-in for a run's artifacts: where actions/upload-artifact and actions/download-artifact, as they are pinned,
+    take files from and put them. The content of the one folder goes up; one artifact comes down into ``path`` itself,
+    several that a pattern matches each into a folder of its name, unless they are merged."""
+
+    def __init__(self, store: Path) -> None:
+        self._store = store
+
+    def upload(self, inputs: Mapping[str, str], folder: Path) -> None:
+        """What the step with these inputs does in ``folder``."""
+        shutil.rmtree(self._store / inputs["name"], ignore_errors=True)
+        shutil.copytree(folder / inputs["path"], self._store / inputs["name"])
+
+    def download(self, inputs: Mapping[str, str], folder: Path) -> None:
+        """What the step with these inputs does in ``folder``. Raises FileNotFoundError where no artifact has its name."""
+        if "name" in inputs:
+            found = [inputs["name"]]
+        else:
+            found = fnmatch.filter([each.name for each in self._store.iterdir()], inputs["pattern"])
+        for name in found:
+            beside = len(found) > 1 and inputs.get("merge-multiple") != "True"
+            target = folder / inputs["path"] / (name if beside else "")
+            shutil.copytree(self._store / name, target, dirs_exist_ok=True)
 
 
 @dataclass(frozen=True)
