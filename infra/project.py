@@ -1,4 +1,4 @@
-"""Owns Pulumi.yaml: the project, and the configuration schema that follows from infra.settings.
+"""Owns Pulumi.yaml: the project, and the configuration schema that follows from infra.settings and infra.sections.
 
 ``python -m infra.project`` writes it; a test keeps it true. Keys are property paths, so ``cluster.access`` is
 checked by the engine as ``access`` under ``cluster``. Secrets and keys without a default are not declared,
@@ -17,10 +17,11 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from infra.settings import PROJECT, PlatformSpec, Settings
+from infra.sections import Settings
+from infra.settings import PROJECT, PlatformSpec
 
 PATH = Path(__file__).resolve().parent.parent / "Pulumi.yaml"
-_HEADER = "# Written by `python -m infra.project` from infra/settings.py: change it there.\n"
+_HEADER = "# Written by `python -m infra.project` from infra/settings.py and infra/sections.py: change it there.\n"
 
 
 def project() -> dict[str, Any]:

@@ -55,6 +55,7 @@ def test_manifests_and_settings_import_no_pulumi() -> None:
         "infra/workloads/manifests.py",
         "infra/workloads/routes.py",
         "infra/settings.py",
+        "infra/sections.py",
         "infra/rules.py",
         "infra/naming.py",
         "infra/pods.py",

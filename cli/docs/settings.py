@@ -34,7 +34,7 @@ def page() -> str:
     shared = set(ProcessSettings.model_fields)
     return "\n".join(
         (
-            made_by("infra/settings.py, runtime/settings.py and runtime/dynamic.py"),
+            made_by("infra/settings.py, infra/sections.py, runtime/settings.py and runtime/dynamic.py"),
             "# Settings\n",
             "Three things are configured: a stack, a process, and what an operator may change while processes run.\n",
             "## Stack files\n",

@@ -154,7 +154,8 @@ def catalog_chunk(name: str, agents: Iterable[AgentSpec]) -> Manifest:
         "metadata": {
             "name": f"catalog-{name}-{digest_of(chosen)[:10]}",
             "namespace": NAMESPACE,
-            "labels": labels(f"catalog-{name}", "catalog"),
+            # Without the name's "catalog-": a label has 63 characters, which the longest id and its suffix nearly fill.
+            "labels": labels(name, "catalog"),
         },
         "immutable": True,
         "data": {agent.id + ".json": dump_agent(agent).decode() for agent in chosen},
@@ -231,6 +232,7 @@ def _environment(process: Process, runtime: RuntimeArgs) -> list[Manifest]:
         Env.LOG_LEVEL: runtime.log_level,
         Env.MAX_TOKENS: str(runtime.max_tokens),
         Env.MAX_CONCURRENCY: str(process.concurrency),
+        Env.RUNTIME_IMAGE: runtime.image,
         Env.DRAIN_SECONDS: "5",
         Env.SHUTDOWN_SECONDS: "130",
     }

@@ -13,7 +13,8 @@ from catalog.rollout import AgentRollout, PoolRollout
 from catalog.schema import AgentSpec, PoolSpec
 from catalog.versions import Workload
 from infra import settings
-from infra.settings import FleetRollout, PlatformSpec, SettingsError
+from infra.sections import FleetRollout
+from infra.settings import PlatformSpec, SettingsError
 from infra.workloads import selection
 
 AGENT = "business_plan_agent_009"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -148,10 +149,80 @@ def test_a_range_too_small_for_the_fleet_is_refused_with_both_numbers() -> None:
     assert "room for 2,048 pods, but the fleet can grow to 2,750" in problems(values)["network.pods"]
 
 
-def test_a_password_never_shows_in_an_error() -> None:
+def schema_keys(schema: dict[str, Any], node: dict[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Path of every key there is, sections included, by the schema Pydantic publishes."""
+    for key, value in node.get("properties", {}).items():
+        yield (*above, key)
+        for each in [value, *value.get("anyOf", []), *value.get("allOf", [])]:
+            if "$ref" in each:
+                yield from schema_keys(schema, schema["$defs"][each["$ref"].rpartition("/")[2]], (*above, key))
+
+
+SCHEMA = settings.PlatformSpec.model_json_schema()
+KEYS = list(schema_keys(SCHEMA, SCHEMA))
+
+
+def nested(path: tuple[str, ...], value: object) -> dict[str, Any]:
+    """A configuration with one value at a path."""
+    for key in reversed(path):
+        value = {key: value}
+    assert isinstance(value, dict)
+    return value
+
+
+def refusal(values: dict[str, Any]) -> str:
     with pytest.raises(SettingsError) as refused:
-        settings.parse({**AWS, "database": {"password": ["hunter2"]}})
-    assert "hunter2" not in str(refused.value)
+        settings.parse({**AWS, **values})
+    return str(refused.value)
+
+
+@pytest.mark.parametrize("secret", [("database", "password"), ("cache", "password"), ("alerts", "smtpPassword")])
+@pytest.mark.parametrize("given", [51773, True, ["51773"], {"value": "51773"}], ids=str)
+def test_a_password_never_shows_in_an_error(secret: tuple[str, ...], given: object) -> None:
+    assert secret in KEYS
+    said = refusal(nested(secret, given))
+    assert ".".join(secret) in said
+    assert "51773" not in said
+    assert "got" not in said
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in KEYS if any(path == key[: len(path)] != key for key in KEYS)], ids=".".join
+)
+def test_what_stands_in_a_sections_place_never_shows_in_an_error(path: tuple[str, ...]) -> None:
+    said = refusal(nested(path, "hunter2"))
+    assert f"{'.'.join(path)}: is a section: write its keys under it" in said
+    assert "hunter2" not in said
+
+
+@pytest.mark.parametrize("path", KEYS, ids=".".join)
+def test_an_unknown_key_and_what_is_no_single_value_never_show_what_they_hold(path: tuple[str, ...]) -> None:
+    for given in ({"hunter1": "hunter2"}, [["hunter2"]]):
+        assert "hunter2" not in refusal(nested(path, given))
+    assert "hunter2" not in refusal(nested((*path[:-1], f"{path[-1]}x"), "hunter2"))
+
+
+def test_a_single_value_that_is_no_secret_shows() -> None:
+    assert refusal({"cloud": "ibm"}).endswith("(got 'ibm')")
+    assert "fleet.maxTokens: " in (said := refusal({"fleet": {"maxTokens": 0}}))
+    assert said.endswith("(got 0)")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [("fleet", "model"), ("fleet", "rollout", "candidate", "model"), ("fleet", "rollout", "previous", "model")],
+    ids=".".join,
+)
+def test_a_retired_model_is_refused_with_its_successor(path: tuple[str, ...]) -> None:
+    said = refusal(nested(path, "claude-3-5-sonnet-20241022"))
+    assert f"{'.'.join(path)}: model claude-3-5-sonnet-20241022 is retired" in said
+    assert "use claude-sonnet-5-5" in said
+    assert f"{'.'.join(path)}: model a:b is not a Claude model id" in refusal(nested(path, "a:b"))
+
+
+def test_models_that_are_served_newer_or_left_to_the_platform_are_taken() -> None:
+    for model in ("", "claude-opus-5-5", "claude-of-tomorrow"):
+        assert settings.parse({**AWS, "fleet": {"model": model}}).fleet.model == model
 
 
 def test_an_example_is_previewed_and_never_brought_up() -> None:

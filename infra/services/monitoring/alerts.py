@@ -178,7 +178,7 @@ FLEET: Final = (
         f"max by ({AGENT}) ({Metric.QUARANTINED}) == 1",
         "0m",
         "{{ $labels.agent_id }} is held back: executing it ended its process",
-        "Processes of {{ $labels.app }} died several times while they executed {{ $labels.agent_id }}. It is refused everywhere for a while and then tried again; its neighbours serve.",
+        "Processes of {{ $labels.app }} died several times while they executed {{ $labels.agent_id }}. This version of it is refused everywhere for a while and then tried again; its neighbours serve.",
     ),
     Alert(
         "AgentUnavailable",

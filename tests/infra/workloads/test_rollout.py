@@ -171,6 +171,7 @@ def test_a_new_image_is_tried_beside_every_workload_of_a_stack(registry: Registr
     assert images == {"pool-business": RUNTIME.image, "pool-business-canary": IMAGE}
     environment = found["Deployment", "pool-business-canary"]["spec"]["template"]["spec"]["containers"][0]["env"]
     assert {"name": "CLAUDE_MODEL", "value": "claude-x"} in environment
+    assert {"name": "RUNTIME_IMAGE", "value": IMAGE} in environment
     assert table(registry, given, "pool-business").candidate.percent == 20
 
 

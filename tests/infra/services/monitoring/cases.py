@@ -285,7 +285,7 @@ REST = (
     Case("ConcurrencyRefusals", "not one in a thousand", {**_requests(POD, "a1", "0+1000x40"), f'agent_concurrency_refusals_total{{{POD}, scope="process"}}': "0+1x40"}, "15m"),
     Case(
         "AgentQuarantined", "at once, while any process refuses it", {f'agent_quarantined{{{POD}, agent_id="a1"}}': "0x10 1x30", f'agent_quarantined{{{OTHER}, agent_id="a1"}}': "0x40"}, "6m",
-        (Firing({"agent_id": "a1", **POOLED}, "a1 is held back: executing it ended its process", "Processes of pool-business died several times while they executed a1. It is refused everywhere for a while and then tried again; its neighbours serve."),),
+        (Firing({"agent_id": "a1", **POOLED}, "a1 is held back: executing it ended its process", "Processes of pool-business died several times while they executed a1. This version of it is refused everywhere for a while and then tried again; its neighbours serve."),),
     ),
     Case("AgentQuarantined", "not for a suspect, nor when it is tried again", {f'agent_quarantined{{{POD}, agent_id="a1"}}': "1x5 0x35", f'agent_quarantined{{{OTHER}, agent_id="a2"}}': "0x40"}, "6m"),
     Case(
