@@ -84,7 +84,14 @@ def rollback(
         _confirm()
     if dirty:
         print(f"The uncommitted changes are kept: git apply {_keep(history.patch(folder))} brings them back.")
-    code = apply.carry_out(changes, stacks or [], no_apply=no_apply, yes=yes, allow_checkout=allow_checkout)
+    code = apply.carry_out(
+        changes,
+        stacks or [],
+        no_apply=no_apply,
+        yes=yes,
+        allow_checkout=allow_checkout,
+        returns=history.is_past(folder, version.commit.identity),
+    )
     print(f"Commit it, so that others apply the same: git add {folder} && git commit")
     raise typer.Exit(code)
 

@@ -193,7 +193,7 @@ def abort(
     from cli.rollouts import change
 
     found = _find(target)
-    _carry_out(found, change.abort(found), stack, no_apply, dry_run, yes, allow_checkout)
+    _carry_out(found, change.abort(found), stack, no_apply, dry_run, yes, allow_checkout, returns=True)
 
 
 @app.command()
@@ -276,6 +276,8 @@ def _carry_out(
     dry_run: bool,
     yes: bool,
     allow_checkout: bool,
+    *,
+    returns: bool = False,
 ) -> None:
     from cli.rollouts import apply, change
 
@@ -283,7 +285,9 @@ def _carry_out(
         print(change.unified(changes, Path.cwd()), end="")
         return
     stacks = stack or ([found.name] if found.kind == "stack" else [])
-    raise typer.Exit(apply.carry_out(changes, stacks, no_apply=no_apply, yes=yes, allow_checkout=allow_checkout))
+    raise typer.Exit(
+        apply.carry_out(changes, stacks, no_apply=no_apply, yes=yes, allow_checkout=allow_checkout, returns=returns)
+    )
 
 
 def _judge(found: CatalogTarget | StackTarget, url: str, window: str, wait: bool, in_cloud: bool, rule: Rule) -> None:

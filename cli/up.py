@@ -62,7 +62,7 @@ def up(
 
     On this machine: nginx, control, the agents, PostgreSQL and Valkey, on loopback. State is in .fleet/ (FLEET_STATE
     names another folder). Ctrl-C drains and stops everything. With ANTHROPIC_API_KEY set, Claude answers; without, a
-    labelled offline model does.
+    labelled offline model does. Where it runs already, it takes over the catalog as it is now, without a failed request.
 
     In clouds, through Pulumi's CLI: each stack's plan is shown and confirmed, then layers go in order and shards in
     waves, the first alone. A failure stops what has not begun; the same command goes on. Ctrl-C lets operations
@@ -93,18 +93,22 @@ def _foreground(state: State, settings: LocalSettings) -> int:
     def started(what: Started) -> None:
         tell({"ready": _ready_text(state, what)})
 
+    def say(line: str) -> None:
+        tell({"line": line})
+
     try:
-        with state.locked():
-            return serve(state, settings, lambda line: tell({"line": line}), started)
-    except LockedError:
-        tell({"line": _running_text(state)})
-        return Exit.OK
+        try:
+            with state.locked():
+                return serve(state, settings, say, started)
+        except LockedError:
+            tell({"ready": _brought_up_to_date(state, say)})
+            return Exit.OK
     except (CommandError, ValueError) as error:
         # Of ValueErrors, CatalogError and GatewayError: what is wrong in files, each said with its place.
         if not isinstance(error, CommandError) and type(error).__module__.split(".")[0] not in ("catalog", "infra"):
             raise
         if _PIPE not in os.environ:
-            raise CommandError(str(error)) from None
+            raise error if isinstance(error, CommandError) else CommandError(str(error)) from None
         tell({"failed": str(error)})
         return Exit.FAILED
 
@@ -134,7 +138,7 @@ def _detached(state: State, options: list[str]) -> int:
     from cli.local.tasks import ROOT
 
     if state.is_locked:
-        print(_running_text(state))
+        print(_brought_up_to_date(state, lambda line: print(line, flush=True)))
         return Exit.OK
     reading, writing = os.pipe()
     log = os.open(state.log("supervisor"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -154,6 +158,26 @@ def _detached(state: State, options: list[str]) -> int:
             if "ready" in message:
                 return Exit.OK
     raise CommandError(f"the platform did not start; {state.log('supervisor')} says why")
+
+
+def _brought_up_to_date(state: State, say: Callable[[str], None]) -> str:
+    """Have the platform that runs take over the catalog as it is now; what came of it.
+
+    Raises CommandError where it does not: it then goes on with what it served.
+    """
+    from cli.local.apply import apply
+
+    # One that still starts reads the catalog by itself, and says so when it is ready.
+    if state.run.get("ready"):
+        try:
+            applied = apply(state, say)
+        except CommandError as error:
+            if error.exit_code != Exit.UNREACHABLE or not state.is_locked:
+                raise
+        else:
+            if applied.is_change:
+                return applied.words
+    return _running_text(state)
 
 
 def _running_text(state: State) -> str:

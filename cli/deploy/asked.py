@@ -57,7 +57,7 @@ class Options:
             words += [option, str(value)] if value != default else []
         for name in sorted(self.allowed.protected):
             words += ["--allow-protected", name]
-        words += ["--allow-checkout"] if self.allowed.checkout else []
+        words += ["--allow-checkout"] if self.allowed.checkout or self.allowed.written else []
         words += ["--yes"] if self.yes else []
         return shlex.join(words)
 

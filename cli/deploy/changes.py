@@ -104,6 +104,8 @@ class Holding:
     pending: tuple[Pending, ...] = ()
     outputs: frozenset[str] = frozenset()
     """Names of the stack's outputs."""
+    parents: Mapping[str, str] = field(default_factory=dict)
+    """URN → URN of its parent, of components too."""
 
     @property
     def pending_creates(self) -> tuple[str, ...]:
@@ -121,6 +123,7 @@ def holding(deployment: Mapping[str, Any]) -> Holding:
         frozenset(one["urn"] for one in listed if one.get("protect")),
         tuple(Pending(one["resource"]["urn"], one["type"]) for one in deployment.get("pending_operations") or []),
         frozenset(root.get("outputs") or {}),
+        {one["urn"]: one["parent"] for one in listed if one.get("parent")},
     )
 
 

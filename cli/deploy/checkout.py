@@ -17,20 +17,23 @@ def read(root: Path) -> Checkout | None:
     if commit is None:
         return None
     upstream = REMOTE if _git(root, "rev-parse", "--verify", "--quiet", f"{REMOTE}^{{commit}}") is not None else MAIN
-    status = _git(root, "status", "--porcelain") or ""
+    # Every new file by its own name, and none in quotes.
+    status = _git(root, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=all") or ""
     return Checkout(
         branch=_git(root, "symbolic-ref", "--short", "--quiet", "HEAD"),
         commit=commit.strip(),
         upstream=upstream,
         is_upstream=_git(root, "merge-base", "--is-ancestor", "HEAD", upstream) is not None,
-        dirty=tuple(line[3:] for line in status.splitlines()),
+        dirty=tuple(entry[3:] for entry in status.split("\0") if entry),
     )
 
 
 def _git(root: Path, *arguments: str) -> str | None:
     """What git prints; None where it fails, or is not installed."""
     try:
-        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, encoding="utf-8", errors="replace", check=False
+        )
     except FileNotFoundError:
         return None
     return done.stdout.rstrip("\n") if done.returncode == 0 else None

@@ -36,7 +36,7 @@ Canary = Annotated[
         "--canary-shard",
         metavar="SHARD",
         rich_help_panel=PANEL,
-        help="Stack or shard that goes first, alone; else the first by name.",
+        help="Stack or shard that goes first, alone; else the first shard by name.",
     ),
 ]
 AllowDestroy = Annotated[

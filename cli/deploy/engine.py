@@ -183,8 +183,9 @@ class Engine:
                 self.cli.run(command, self._workspace.work_dir, {"PULUMI_DEBUG_COMMANDS": "true"})
             except CliError as error:
                 problem = self._words(stack, error)
-            lines = log.read_text("utf-8").splitlines()
-            seen = [_event(auto.EngineEvent.from_json(json.loads(line))) for line in lines]
+            # Not splitlines: a resource's words may hold what it would also end a line at.
+            lines = log.read_text("utf-8").split("\n")
+            seen = [_event(auto.EngineEvent.from_json(json.loads(line))) for line in lines if line]
         return self._outcome([event for event in seen if event is not None], problem)
 
     def protect(self, stack: str, urns: Sequence[str], *, lift: bool) -> None:

@@ -25,6 +25,8 @@ class Allowed:
     protected: frozenset[str] = frozenset()
     """URNs, or names where they are meant wherever they occur."""
     checkout: bool = False
+    written: frozenset[str] = frozenset()
+    """Files, below the checkout, that the command itself has just made differ from a clean one, as it was asked to."""
 
     def lifts(self, urn: str) -> bool:
         """Whether the protection of a resource may be lifted."""
@@ -55,22 +57,27 @@ def listed(urns: Iterable[str]) -> str:
     return "\n".join(lines)
 
 
-def destruction(stack: str, held: Holding, changes: Changes, allowed: Allowed) -> list[str]:
+def destruction(
+    stack: str, held: Holding, changes: Changes, allowed: Allowed, ended: frozenset[str] = frozenset()
+) -> list[str]:
     """The refusal of a run that deletes or replaces more than the allowed share of what the stack holds.
 
     A replaced ConfigMap does not count: they are immutable here, so that is how a prompt changes, and the new one
-    is there before the old one goes. A deleted one does.
+    is there before the old one goes. A deleted one does. Nor does it count that what is ``ended`` is deleted: it
+    belongs to versions that end, of agents that go on (see endings).
     """
-    deleted = {urn for urn in changes.having("delete") if urn in held.resources}
+    leaving = {urn for urn in changes.having("delete") if urn in held.resources}
+    deleted = leaving - ended
     replaced = {urn for urn in changes.having("replace") if urn in held.resources and kind_of(urn) != "ConfigMap"}
     gone = deleted | replaced
     percent = 100 * len(gone) / max(1, len(held.resources))
     if len(gone) <= FREE or percent <= allowed.share:
         return []
     needed = -(-100 * len(gone) // max(1, len(held.resources)))
+    beside = f", beside {len(leaving & ended)} of versions that end" if leaving & ended else ""
     return [
         f"{stack}: {len(gone)} of {len(held.resources)} resources would be deleted or replaced ({percent:.0f} %, allowed "
-        f"{allowed.share} %):\n{listed(gone)}\n  if that is meant: --allow-destroy {needed}"
+        f"{allowed.share} %){beside}:\n{listed(gone)}\n  if that is meant: --allow-destroy {needed}"
     ]
 
 
@@ -126,9 +133,10 @@ def from_elsewhere(production: Sequence[str], checkout: Checkout | None, allowed
     if checkout is None:
         reasons.append("this folder is no git checkout, so nobody can tell what would be deployed")
     else:
-        if checkout.dirty:
-            more = f" and {len(checkout.dirty) - _LISTED} more" if len(checkout.dirty) > _LISTED else ""
-            reasons.append(f"files differ from the commit: {', '.join(checkout.dirty[:_LISTED])}{more}")
+        dirty = [name for name in checkout.dirty if name not in allowed.written]
+        if dirty:
+            more = f" and {len(dirty) - _LISTED} more" if len(dirty) > _LISTED else ""
+            reasons.append(f"files differ from the commit: {', '.join(dirty[:_LISTED])}{more}")
         if checkout.branch not in (None, "main"):
             reasons.append(f"the branch is {checkout.branch}, not main")
         elif not checkout.is_upstream:

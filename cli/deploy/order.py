@@ -62,8 +62,9 @@ def waves(asked: Sequence[str], nodes: Mapping[str, Node], *, canary: str = "", 
 
     ``nodes`` holds the asked stacks and all they read, directly or not; what is read and not asked for only orders.
     Shards (stacks of the fleet layer alone that stand on the same services) go one first, then ``size`` at a time:
-    ``canary`` names the first by stack or shard, else it is the first by name. Raises OrderError for a reference that
-    leads nowhere, a circle, or a canary that is not among the shards.
+    ``canary`` names the first by stack or shard, else it is the first by name that is a shard: a fleet without a
+    shard's name serves most callers. Raises OrderError for a reference that leads nowhere, a circle, or a canary
+    that is not among the shards.
     """
     _require_references(nodes)
     levels = _levels(asked, nodes)
@@ -130,6 +131,8 @@ def _platform(stack: str, one: Node) -> str:
 def _steps(shards: list[str], nodes: Mapping[str, Node], canary: str, size: int) -> list[tuple[str, ...]]:
     if len(shards) == 1:
         return [tuple(shards)]
-    first = next((stack for stack in shards if canary in (stack, nodes[stack].shard)), shards[0])
+    named = [stack for stack in shards if nodes[stack].shard]
+    asked = [stack for stack in shards if canary and canary in (stack, nodes[stack].shard)]
+    first = [*asked, *named, *shards][0]
     rest = [stack for stack in shards if stack != first]
     return [(first,), *(tuple(rest[at : at + size]) for at in range(0, len(rest), size))]

@@ -15,8 +15,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from cli.deploy.changes import PAST, Event, Message, Step, counted, short
+from cli.deploy.changes import PAST, Changes, Event, Message, Step, counted, short
 from cli.deploy.show import Result, faults_text, result_data, result_text
+from infra.settings import LAYERS
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -25,20 +26,38 @@ if TYPE_CHECKING:
 LINE_SECONDS = 10.0
 """So often a stack says how far it is where nobody watches."""
 
+_LAYER = "platform:layer:"
+"""Start of the type of a layer's component, under which all of the layer is."""
+
+
+def layer_of(urn: str) -> str:
+    """The layer a resource is in, by the chain of its parents' types in its URN; "" for what is in none."""
+    outermost = urn.rpartition("::")[0].rpartition("::")[2].partition("$")[0]
+    return outermost.removeprefix(_LAYER).lower() if outermost.startswith(_LAYER) else ""
+
+
+def by_layer(changes: Changes) -> Counter[str]:
+    """How many resources of each layer a plan changes."""
+    return Counter(layer_of(step.urn) for step in changes.steps if step.op in PAST)
+
 
 @dataclass
 class Row:
     """How far one stack is."""
 
     total: int
+    planned: Mapping[str, int] = field(default_factory=dict)
+    """Layer → resources that change, as the plan said."""
     began: float = field(default_factory=time.monotonic)
     told: float = field(default_factory=time.monotonic)
     counts: Counter[str] = field(default_factory=Counter)
+    layers: Counter[str] = field(default_factory=Counter)
+    """Layer → resources that are through."""
     failed: int = 0
     current: dict[str, None] = field(default_factory=dict)
     """URNs under way, oldest first."""
     text: str = ""
-    """41/208 · 40 created · 1 failed · now Deployment pool-business."""
+    """services 12/12 · fleet 29/196 · 40 created · 1 failed · now Deployment pool-business; 41/208 without layers."""
 
     @property
     def done(self) -> int:
@@ -46,10 +65,13 @@ class Row:
         return sum(self.counts.values()) + self.failed
 
     def _text(self) -> str:
-        parts = [counted(self.counts)] if self.counts else []
+        layers = [layer for layer in LAYERS if self.planned.get(layer) or self.layers[layer]]
+        parts = [f"{layer} {_share(self.layers[layer], self.planned.get(layer, 0))}" for layer in layers]
+        parts = parts or [_share(self.done, self.total)]
+        parts += [counted(self.counts)] if self.counts else []
         parts += [f"{self.failed} failed"] if self.failed else []
         parts += [f"now {short(next(iter(self.current)))}"] if self.current else []
-        return f"{self.done}/{max(self.total, self.done)}" + "".join(f" · {part}" for part in parts)
+        return " · ".join(parts)
 
     def take(self, step: Step) -> None:
         """Count a step of the engine."""
@@ -58,11 +80,18 @@ class Row:
                 self.current[step.urn] = None
         else:
             self.current.pop(step.urn, None)
+            if step.phase == "failed" or step.op in PAST:
+                self.layers[layer_of(step.urn)] += 1
             if step.phase == "failed":
                 self.failed += 1
             elif step.op in PAST:
                 self.counts[step.op] += 1
         self.text = self._text()
+
+
+def _share(done: int, total: int) -> str:
+    """12/97; 12 alone where more are through than a plan knew of."""
+    return f"{done}/{total}" if total >= done else str(done)
 
 
 class Board:
@@ -102,12 +131,14 @@ class Board:
             yield
         self._live = None
 
-    def began(self, stack: str, verb: str, total: int) -> None:
-        """A stack is being worked on."""
+    def began(self, stack: str, verb: str, plan: Changes) -> None:
+        """A stack is being worked on; ``plan`` is what is going to change."""
+        planned = by_layer(plan)
         with self._lock:
-            self._rows[stack] = Row(total)
+            self._rows[stack] = Row(plan.total, planned)
         self.say(f"{stack}: {verb} …")
-        self.emit("began", {"stack": stack, "total": total})
+        layers = {layer: planned[layer] for layer in LAYERS if planned[layer]}
+        self.emit("began", {"stack": stack, "total": plan.total, "layers": layers})
 
     def event(self, stack: str, event: Event) -> None:
         """What the engine says of a stack that began."""
@@ -116,7 +147,8 @@ class Board:
             if isinstance(event, Step):
                 row.take(event)
                 if event.phase != "begun" and event.op in PAST:
-                    self.emit("step", {"stack": stack, "op": event.op, "urn": event.urn, "phase": event.phase})
+                    step = {"op": event.op, "urn": event.urn, "phase": event.phase}
+                    self.emit("step", {"stack": stack, "layer": layer_of(event.urn), **step})
                 self._tell_now_and_then(stack, row)
             elif isinstance(event, Message) and event.severity == "error" and event.urn:
                 self.say(f"{stack}: failed: {faults_text([event]).strip()}")

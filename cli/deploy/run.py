@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from cli.deploy import checkout, guards, show
+from cli.deploy import checkout, endings, guards, show
 from cli.deploy.asked import Asked, Options, readers
 from cli.deploy.changes import Holding, Outcome
 from cli.deploy.engine import Engine, Kind
@@ -136,7 +136,8 @@ class Run:
             self.lifted[stack] = self.lifted.get(stack, frozenset()) | endangered
             self.engine.protect(stack, sorted(endangered), lift=True)
             outcome = self.engine.preview(stack, self.kind)
-        refusals += guards.destruction(stack, held, outcome.changes, self.options.allowed)
+        ended = endings.of_stack(held, self.asked.specs[stack])
+        refusals += guards.destruction(stack, held, outcome.changes, self.options.allowed, ended)
         return Look(outcome, tuple(refusals))
 
     def _standing(self, stacks: Sequence[str]) -> list[str]:
@@ -223,7 +224,7 @@ class Run:
 
     def _apply(self, stack: str) -> None:
         began = time.monotonic()
-        self.board.began(stack, _VERBS[self.kind], self.looks[stack].outcome.changes.total)
+        self.board.began(stack, _VERBS[self.kind], self.looks[stack].outcome.changes)
         outcome = self.engine.apply(stack, self.kind, lambda event: self.board.event(stack, event))
         state: show.State = "done" if outcome.changes.total else "unchanged"
         if outcome.failed:

@@ -42,6 +42,19 @@ class Applied:
     agents: int
     seconds: float
 
+    @property
+    def is_change(self) -> bool:
+        """Whether the catalog was another than what was served."""
+        return bool(self.started or self.stopped)
+
+    @property
+    def words(self) -> str:
+        """It in a sentence."""
+        parts = [f"started {', '.join(self.started)}"] if self.started else []
+        parts += [f"stopped {', '.join(self.stopped)}"] if self.stopped else []
+        what = "; ".join(parts) or "only how requests are shared changed"
+        return f"Applied here in {self.seconds:.1f} s: {what}."
+
     @classmethod
     def read(cls, data: Mapping[str, Any]) -> Applied:
         """From what JSON made of it."""

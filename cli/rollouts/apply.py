@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cli.errors import CommandError, Exit
 from cli.local.state import State, default_folder, open_state
 from cli.rollouts import change
 from cli.rollouts.change import Changes
+
+if TYPE_CHECKING:
+    from cli.deploy.asked import Options
 
 _PARALLEL = 2
 
@@ -19,21 +25,25 @@ def running() -> State | None:
     return state if state is not None and state.is_locked else None
 
 
-def carry_out(changes: Changes, stacks: Sequence[str], *, no_apply: bool, yes: bool, allow_checkout: bool) -> int:
+def carry_out(
+    changes: Changes, stacks: Sequence[str], *, no_apply: bool, yes: bool, allow_checkout: bool, returns: bool = False
+) -> int:
     """Replace the files and apply them: to ``stacks``, else to the platform on this machine; the exit code.
 
-    Where that platform does not take them the files are put back, so that they say what runs. Cloud stacks are gone
-    on with: the same command, or fleet up, does.
+    ``returns``: back to what main's history has, and not on to what nobody has reviewed. Where that platform does not
+    take the files they are put back, so that they say what runs. Cloud stacks are gone on with: the same command, or
+    fleet up, does.
     """
+    given = None
     if stacks and not no_apply:
-        _require_ready(stacks, yes=yes, allow_checkout=allow_checkout)
+        given = _ready(changes, stacks, yes=yes, allow_checkout=allow_checkout, returns=returns)
     change.write(changes)
     print(f"Changed {', '.join(_shown(path) for path in changes)}.")
     if no_apply:
         print(f"Nothing is applied. {_how(stacks)}")
         return Exit.OK
-    if stacks:
-        return _to_stacks(stacks, yes=yes, allow_checkout=allow_checkout)
+    if given is not None:
+        return _to_stacks(stacks, given)
     state = running()
     if state is None:
         print(f"The platform does not run here, so nothing is applied. {_how(stacks)}")
@@ -47,44 +57,65 @@ def _here(state: State, changes: Changes) -> int:
     try:
         applied = apply(state, lambda line: print(line, flush=True))
     except CommandError as error:
-        change.write({path: (after, before) for path, (before, after) in changes.items()})
-        raise CommandError(f"{error}\nThe files are as they were.", error.exit_code) from None
-    parts = [f"started {', '.join(applied.started)}"] if applied.started else []
-    parts += [f"stopped {', '.join(applied.stopped)}"] if applied.stopped else []
-    print(f"Applied here in {applied.seconds:.1f} s: {'; '.join(parts) or 'only how requests are shared changed'}.")
+        raise CommandError(f"{error}\n{_put_back(changes)}", error.exit_code) from None
+    print(applied.words)
     return Exit.OK
 
 
-def _require_ready(stacks: Sequence[str], *, yes: bool, allow_checkout: bool) -> None:
-    """Raises CommandError for what `fleet up` would refuse anyway, before a file is changed."""
-    from cli.deploy import asked, command, installed
+def _put_back(changes: Changes) -> str:
+    """Undo the change of the files; what became of that."""
+    try:
+        change.write({path: (after, before) for path, (before, after) in changes.items()})
+    except CommandError as error:
+        return f"The files could not be put back, so they are not what runs: {error}"
+    return "The files are as they were."
 
-    found = asked.ask(list(stacks), command.options(yes=yes, as_json=False, parallel=_PARALLEL))
+
+def _ready(changes: Changes, stacks: Sequence[str], *, yes: bool, allow_checkout: bool, returns: bool) -> Options:
+    """The options to bring the stacks up with. Raises CommandError for what that would refuse, before a file changes.
+
+    Production is changed from what main has. What returns to it from a clean checkout of main needs no leave beside
+    the confirmation: both versions have been main's, and whoever reads main finds what runs. Files that differ for
+    another reason, and any step forward, do.
+    """
+    from cli.deploy import asked, checkout, command, guards, installed
+    from infra.plan.config import ROOT
+
+    given = command.options(yes=yes, as_json=False, parallel=_PARALLEL, checkout=allow_checkout)
+    found = asked.ask(list(stacks), given)
     asked.require_deployable(found)
     if found.production and not allow_checkout:
-        raise CommandError(
-            f"{', '.join(found.production)}: production is changed from what main has: say --no-apply, commit and merge "
-            f"the changed file, and then fleet up applies it; --allow-checkout applies it from here"
-        )
+        if not returns:
+            raise CommandError(
+                f"{', '.join(found.production)}: production is changed from what main has: say --no-apply, commit and "
+                f"merge the changed file, and then fleet up applies it; --allow-checkout applies it from here"
+            )
+        refused = guards.from_elsewhere(found.production, checkout.read(ROOT), given.allowed)
+        if refused:
+            raise CommandError("\n".join(refused))
+        written = frozenset(os.path.relpath(path, ROOT) for path in changes)
+        given = replace(given, allowed=replace(given.allowed, written=written))
     installed.require_cli()
+    return given
 
 
-def _to_stacks(stacks: Sequence[str], *, yes: bool, allow_checkout: bool) -> int:
+def _to_stacks(stacks: Sequence[str], given: Options) -> int:
     from cli.deploy import command
 
+    from_here = given.allowed.checkout or bool(given.allowed.written)
     try:
-        return command.start(
-            "up", list(stacks), command.options(yes=yes, as_json=False, parallel=2, checkout=allow_checkout)
-        )
+        code = command.start("up", list(stacks), given)
     except CommandError as error:
-        raise CommandError(f"{error}\nThe files are changed and not applied. {_how(stacks)}", error.exit_code) from None
+        how = _how([*stacks, "--allow-checkout"] if from_here else stacks)
+        raise CommandError(f"{error}\nThe files are changed and not applied. {how}", error.exit_code) from None
+    print("Commit and merge it: until main has it, the next deployment from main brings back what was before.")
+    return code
 
 
 def _how(stacks: Sequence[str]) -> str:
-    named = " ".join(stacks) if stacks else "STACK"
-    return (
-        f"fleet up {named} applies them." if stacks else f"fleet up applies them here, fleet up {named} to a cloud's."
-    )
+    if stacks:
+        return f"fleet up {' '.join(stacks)} applies them."
+    return "fleet up applies them here, fleet up STACK to a cloud's."
 
 
 def _shown(path: Path) -> str:

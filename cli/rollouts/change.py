@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -263,9 +264,14 @@ def unified(changes: Changes, root: Path) -> str:
     for path, (before, after) in changes.items():
         name = os.path.relpath(path, root)
         names = ("/dev/null" if before is None else f"a/{name}", "/dev/null" if after is None else f"b/{name}")
-        old, new = ((content or b"").decode().splitlines(keepends=True) for content in (before, after))
+        old, new = (_lines((content or b"").decode()) for content in (before, after))
         lines += difflib.unified_diff(old, new, *names)
     return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
+
+
+def _lines(text: str) -> list[str]:
+    """Lines as git has them: a prompt may hold what str.splitlines would also end a line at."""
+    return [line for line in re.split(r"(?<=\n)", text) if line]
 
 
 def write(changes: Changes) -> None:
@@ -277,7 +283,7 @@ def write(changes: Changes) -> None:
     try:
         for path, (before, after) in changes.items():
             if (path.read_bytes() if path.exists() else None) != before:
-                raise CommandError(f"{path} was changed meanwhile: nothing was changed; try again")
+                raise CommandError(f"{path} was changed meanwhile: look at it first; no file was replaced")
             if after is None:
                 continue
             path.parent.mkdir(exist_ok=True)

@@ -41,6 +41,11 @@ def resolve(folder: Path, reference: str) -> str:
     raise CommandError(f"{reference!r} is no commit of this repository", Exit.USAGE)
 
 
+def is_past(folder: Path, commit: str) -> bool:
+    """Whether HEAD has a commit in its history."""
+    return _git(folder, "merge-base", "--is-ancestor", commit, "HEAD", check=False).returncode == 0
+
+
 @contextmanager
 def unpacked(folder: Path, commit: str) -> Iterator[Path]:
     """A temporary folder as ``folder`` was in a commit. Raises CommandError where it was not there."""
@@ -57,9 +62,10 @@ def unpacked(folder: Path, commit: str) -> Iterator[Path]:
 
 def commits(folder: Path, reference: str = "HEAD") -> Iterator[Commit]:
     """Commits that changed a folder, newest first, as they are asked for."""
-    listed = _git(folder, "log", "--format=%H%x00%cs%x00%s", reference, "--", ".").stdout.decode(errors="replace")
-    for line in listed.splitlines():
-        identity, date, subject = line.split("\0")
+    # NUL ends what git prints: a subject may hold what Python takes for the end of a line.
+    listed = _git(folder, "log", "-z", "--format=%H%x00%cs%x00%s", reference, "--", ".").stdout
+    fields = iter(listed.decode(errors="replace").split("\0"))
+    for identity, date, subject in zip(fields, fields, fields, strict=False):
         tree = _git(folder, "rev-parse", "--verify", "--quiet", f"{identity}:./", check=False).stdout.decode().strip()
         if tree:
             yield Commit(identity, date, subject, tree)

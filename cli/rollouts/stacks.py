@@ -14,7 +14,8 @@ from cli.rollouts.text import Block, New
 from infra import settings
 from infra.plan import config
 from infra.plan.config import ConfigError, Project
-from infra.settings import FleetChanges, PlatformSpec
+from infra.sections import FleetChanges, FleetSettings, ImageSettings
+from infra.settings import PlatformSpec
 
 # Name of a field within the changes → section and key where the serving version has it.
 _FIELDS: Mapping[str, tuple[str, str]] = {
@@ -45,7 +46,7 @@ class StackTarget(Target):
     def slot(self, name: Name) -> Slot:
         """See Target."""
         section, key = _FIELDS[name[0]]
-        default = getattr(settings.FleetSettings() if section == "fleet" else settings.ImageSettings(), _python(key))
+        default = getattr(FleetSettings() if section == "fleet" else ImageSettings(), _python(key))
         return Slot(
             self._section(self.files, self.path, section), key, name, f'"{default}"' if default == "" else str(default)
         )

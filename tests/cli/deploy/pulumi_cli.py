@@ -3,9 +3,11 @@
 Started as a process of its own named `pulumi`. It is true in what crosses the process boundary: arguments, exit codes,
 messages, `--event-log` as a gRPC stream of engine events (apitype/events.go), a lock file per update and pending
 operations in the state, SIGINT once (operations under way end) and twice (they do not). It is not the engine: instead
-of a program it reads a description, instead of clouds it writes a file. In the folder of PULUMI_BACKEND_URL:
+of a program it reads a description, or records what the folder's own program registers; instead of clouds it writes a
+file. In the folder of PULUMI_BACKEND_URL:
 
-program/<stack>.json   {"resources": [{type, name, inputs, protect, replace_on, seconds, fail}], "outputs", "reads"}
+program/<stack>.json   {"resources": [{type, name, inputs, protect, replace_on, seconds, fail}], "outputs", "reads"},
+                       or {"record": true, "fail": {name: why}} for what the program in the working folder says now
 cloud/<stack>.json     id → inputs: what "really" exists; a test changes it to make drift
 state/<stack>.json     the deployment, as `pulumi stack export` prints it
 locks/, history/       as they say; calls.jsonl: every command that was run
@@ -67,7 +69,30 @@ def save(kind: str, stack: str, value: Any) -> None:
     partial.replace(path)
 
 
+def recorded(stack: str, fail: dict[str, str]) -> list[dict[str, Any]]:
+    """What the repository's program registers, with its components and parents; ``fail``: name → why it fails."""
+    from infra.plan import recording
+
+    return [
+        {
+            "urn": item.urn,
+            "type": item.type,
+            "name": item.name,
+            "inputs": dict(item.inputs),
+            "parent": item.parent,
+            "component": item.is_component,
+            "fail": fail.get(item.name, ""),
+            # As the provider does with what is immutable.
+            "replace_on": ["data", "metadata"] if item.get("immutable") else [],
+        }
+        for item in recording.record(stack, root=Path.cwd()).resources
+        if item.type != ROOT_TYPE and not item.read
+    ]
+
+
 def urn(stack: str, resource: dict[str, Any]) -> str:
+    if "urn" in resource:
+        return str(resource["urn"])
     return f"urn:pulumi:{stack}::{PROJECT}::{resource['type']}::{resource['name']}"
 
 
@@ -133,6 +158,8 @@ class Update:
         self.state = load("state", stack, None)
         self.deployment = self.state["deployment"]
         self.program = load("program", stack, {"resources": []})
+        if self.program.get("record"):
+            self.program["resources"] = recorded(stack, self.program.get("fail", {}))
         self.cloud: dict[str, Any] = load("cloud", stack, {})
         self.events = Events(options.get("--event-log"))
         self.counts: Counter[str] = Counter()
@@ -151,11 +178,11 @@ class Update:
         def shown(one: Any) -> Any:
             if one is None:
                 return None
-            keys = ("type", "urn", "id", "protect", "custom", "inputs", "outputs")
+            keys = ("type", "urn", "id", "parent", "protect", "custom", "inputs", "outputs")
             return {"parent": "", "provider": "", "id": "", **{key: one[key] for key in keys if key in one}}
 
         detailed = {path: {"diffKind": kind, "inputDiff": True} for path, kind in (diff or {}).items()} or None
-        kind = about.split("::")[2]
+        kind = about.split("::")[2].rpartition("$")[2]
         data = {
             "op": op,
             "urn": about,
@@ -200,7 +227,7 @@ class Update:
         pending = {"resource": {key: (new or old)[key] for key in ("urn", "type", "custom")}, "type": kinds[op]}
         self.deployment.setdefault("pending_operations", []).append(pending)
         self.write()
-        if new is not None and not fail:
+        if new is not None and new["custom"] and not fail:
             new["id"] = new.get("id") if op == "update" and new.get("id") else f"i-{uuid.uuid4().hex[:8]}"
             self.cloud[new["id"]] = new["inputs"]
             save("cloud", self.stack, self.cloud)
@@ -270,11 +297,12 @@ class Update:
             new = {
                 "urn": about,
                 "type": each["type"],
-                "custom": True,
+                "custom": not each.get("component"),
                 "id": "",
                 "inputs": each.get("inputs", {}),
                 "outputs": {},
             }
+            new |= {"parent": each["parent"]} if each.get("parent") else {}
             new |= {"protect": True} if each.get("protect") else {}
             if old is None:
                 done = self.step("create", None, new, **timing)

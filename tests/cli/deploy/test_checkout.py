@@ -48,6 +48,15 @@ def test_a_changed_and_a_new_file_make_it_dirty(repository: Path) -> None:
     assert "files differ from the commit: file, new" in refused(repository)
 
 
+def test_files_are_named_one_by_one_as_they_are_called(repository: Path) -> None:
+    (repository / "made").mkdir()
+    for name in ("ä b\u2028c", "made/x", "made/y"):
+        (repository / name).touch()
+    found = checkout.read(repository)
+    assert found is not None
+    assert sorted(found.dirty) == ["made/x", "made/y", "ä b\u2028c"]
+
+
 def test_a_commit_that_is_not_pushed_is_refused(repository: Path) -> None:
     commit(repository, "two")
     assert "origin/main does not have commit" in refused(repository)

@@ -129,6 +129,15 @@ def test_production_from_elsewhere_is_refused_with_every_reason_and_the_option()
     assert from_elsewhere(["prod"], None, Allowed(checkout=True)) == []
 
 
+def test_what_the_command_itself_wrote_is_no_dirt_and_anything_beside_it_is() -> None:
+    mine = Allowed(written=frozenset({"a.yaml"}))
+    assert from_elsewhere(["prod"], Checkout("main", "abc", "origin/main", True, ("a.yaml",)), mine) == []
+    (text,) = from_elsewhere(["prod"], Checkout("main", "abc", "origin/main", True, ("a.yaml", "b.yaml")), mine)
+    assert "files differ from the commit: b.yaml\n" in text
+    (text,) = from_elsewhere(["prod"], Checkout("feature", "abc", "origin/main", True, ("a.yaml",)), mine)
+    assert "the branch is feature" in text
+
+
 def test_a_plan_counts_as_confirmed_only_where_the_same_goes() -> None:
     confirmed = Look(Outcome(Changes({"delete": 1}, (step("delete", "d1"),))))
     assert confirmed.confirmed_by(confirmed)
@@ -142,7 +151,7 @@ def test_a_plan_counts_as_confirmed_only_where_the_same_goes() -> None:
 def test_an_exported_deployment_says_what_is_held_protected_pending_and_handed_over() -> None:
     root = {"urn": "urn:root", "type": "pulumi:pulumi:Stack", "outputs": {"foundation": {}}}
     provider = {"urn": "urn:p", "type": "pulumi:providers:aws", "custom": True}
-    database = {"urn": urn("db"), "type": "aws:rds:Instance", "custom": True, "protect": True}
+    database = {"urn": urn("db"), "type": "aws:rds:Instance", "custom": True, "protect": True, "parent": "urn:root"}
     leaving = {"urn": urn("old"), "type": "t", "custom": True, "delete": True}
     pending = [
         {"type": "creating", "resource": {"urn": urn("x")}},
@@ -153,6 +162,7 @@ def test_an_exported_deployment_says_what_is_held_protected_pending_and_handed_o
     assert found.pending == (Pending(urn("x"), "creating"), Pending(urn("db"), "updating"))
     assert found.pending_creates == (urn("x"),)
     assert found.outputs == {"foundation"}
+    assert found.parents == {urn("db"): "urn:root"}
     assert holding({}) == Holding()
 
 

@@ -38,6 +38,18 @@ def test_without_a_named_canary_the_first_by_name_is_it() -> None:
     assert waves(list(reversed(SHARDS)), {**BASE, **SHARDS})[0].stacks == ("shard-1",)
 
 
+@pytest.mark.parametrize("main", ["aws-prod-fleet", "aws-a-fleet"])
+def test_a_fleet_without_a_shards_name_is_no_canary_unless_it_is_named(main: str) -> None:
+    shards = {f"aws-dedicated-0{n}": fleet(f"d{n}") for n in (1, 2)}
+    nodes = {**BASE, **shards, main: fleet()}
+    assert waves([main, *shards], nodes)[0].stacks == ("aws-dedicated-01",)
+    assert waves([main, *shards], nodes, canary=main)[0].stacks == (main,)
+
+
+def test_fleets_of_which_none_is_a_shard_still_go_one_first() -> None:
+    assert waves(["b", "a"], {**BASE, "a": fleet(), "b": fleet()})[0].stacks == ("a",)
+
+
 def test_a_canary_that_is_not_asked_for_is_refused() -> None:
     with pytest.raises(OrderError, match="--canary-shard s9: is neither a stack nor the shard"):
         waves(list(SHARDS), {**BASE, **SHARDS}, canary="s9")

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from cli.local.apply import Requests
 from cli.local.state import open_state
 from tests.cli.rollouts.conftest import AGENT, Catalog, of_domain
-from tests.e2e.platform import Platform, fleet, shared_folder, started
+from tests.e2e import rollouts
+from tests.e2e.platform import Platform, fleet, shared_folder, started, wait
 
 NAME = AGENT.replace("_", "-")
 OPENING = "You write business plans"
@@ -114,3 +116,76 @@ def test_files_that_the_platform_does_not_take_are_put_back(state: Path, committ
     assert refused.returncode == 3, refused.stdout + refused.stderr
     assert "The files are as they were." in refused.stderr
     assert committed.file.read_bytes() == before
+
+
+def test_where_files_cannot_be_put_back_the_reason_stays_and_that_is_said(state: Path, committed: Catalog) -> None:
+    opened = open_state(state)
+    assert opened is not None
+    # Stands in for the platform: it answers the request as one does whose nginx takes no new routes, late enough for
+    # somebody to edit the file.
+    with opened.locked():
+        requests = Requests(opened)
+
+        def answer() -> None:
+            for request in requests.take():
+                committed.edit(lambda text: text + "# mine\n")
+                request.failed("nginx does not take the configuration: invalid number of arguments")
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        refused = fleet(state, "rollout", "start", AGENT, environment={"CATALOG_PATH": str(committed.folder)})
+        thread.join()
+        requests.close()
+    assert refused.returncode == 1, refused.stdout + refused.stderr
+    assert "nginx does not take the configuration: invalid number of arguments" in refused.stderr
+    assert "The files could not be put back, so they are not what runs: " in refused.stderr
+    assert f"{committed.file} was changed meanwhile: look at it first; no file was replaced" in refused.stderr
+    assert "nothing was changed" not in refused.stderr
+    assert committed.file.read_text().endswith("# mine\n")
+
+
+def test_up_again_takes_an_edited_catalog_over_without_a_failed_request(state: Path, tmp_path: Path) -> None:
+    edited = rollouts.Catalog(tmp_path / "pools")
+    edited.write()
+    environment = {"CATALOG_PATH": str(edited.folder)}
+    with started(state, environment) as platform:
+
+        def up(*arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+            done = fleet(platform.folder, "up", *arguments, environment=environment)
+            assert done.returncode == code, done.stdout + done.stderr
+            return done
+
+        assert "The platform already runs" in up().stdout
+        key = platform.new_user("caller", per_minute=100_000)
+        for version, arguments in (("two", ()), ("three", ("--detach",))):
+            edited.prompts = dict.fromkeys(rollouts.AGENTS, version)
+            edited.write()
+            with rollouts.Load(platform, key, callers=4) as load:
+                said = up(*arguments).stdout
+                load.take()
+                wait("an answer of the new version", lambda: load.count > 20)
+                after = load.take()
+            assert "Starting pool-business" in said
+            assert "Applied here in" in said
+            assert load.failures == []
+            assert set(after) == {version}
+        assert "The platform already runs" in up("--detach").stdout
+
+        (edited.folder / "business" / "planning.yaml").write_text("title: [\n")
+        refused = up(code=1)
+        assert "business/planning.yaml" in refused.stderr
+        assert "Nothing has changed: what ran goes on." in refused.stderr
+        with platform.client(key) as client:
+            assert rollouts.version_of(rollouts.execute(client, AGENT)) == "three"
+
+
+def test_up_beside_a_platform_that_answers_nobody_yet_says_that_it_runs(state: Path) -> None:
+    opened = open_state(state)
+    assert opened is not None
+    # What a platform that was killed left, whose successor has just begun.
+    opened.record_run({"pid": 1, "ready": True, "parts": {}})
+    with opened.locked():
+        for arguments in ((), ("--detach",)):
+            done = fleet(state, "up", *arguments)
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert "The platform already runs" in done.stdout

@@ -325,6 +325,19 @@ def test_a_file_that_changes_meanwhile_is_not_replaced(catalog: Catalog) -> None
     assert catalog.file.read_bytes() == mine
 
 
+def test_a_shown_change_has_the_lines_that_git_has(tmp_path: Path) -> None:
+    text = "a: one\u2028two\x0cthree\nb: x"
+    shown = change.unified({tmp_path / "f.yaml": (text.encode(), f"{text}y\n".encode())}, tmp_path)
+    assert shown.split("\n")[2:] == [
+        "@@ -1,2 +1,2 @@",
+        " a: one\u2028two\x0cthree",
+        "-b: x",
+        "\\ No newline at end of file",
+        "+b: xy",
+        "",
+    ]
+
+
 def test_a_new_agent_has_no_version_before_it(catalog: Catalog) -> None:
     path = catalog.then / POOL / "strategy.yaml"
     text = path.read_text()

@@ -57,6 +57,17 @@ def test_versions_are_listed_with_what_each_changed(repository: Checkout) -> Non
     assert "One domain" not in shown
 
 
+def test_a_subject_with_odd_characters_is_a_subject(repository: Checkout) -> None:
+    odd = "One\u2028two\x85three\x0bfour\x0cfive\x1esix"
+    repository.replace(FILE, OPENING, f"ODD {OPENING}")
+    repository.commit(odd)
+    repository.replace(FILE, "ODD", "LAST")
+    repository.commit("Last")
+    assert [row["subject"] for row in _versions(repository)][:3] == ["Last", odd, "Third"]
+    repository.fleet("rollback", "--yes")
+    assert "ODD" in (repository.root / FILE).read_text()
+
+
 def test_one_command_returns_to_the_version_before_and_again_to_any_other(repository: Checkout) -> None:
     found = _versions(repository)
     shown = repository.fleet("rollback", "--dry-run").stdout
