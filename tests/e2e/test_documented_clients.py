@@ -52,9 +52,11 @@ def test_there_is_a_program_in_each_language() -> None:
     assert {block.language for block in PROGRAMS} == set(_RUN)
 
 
-@pytest.mark.parametrize("name", ["callers", "operators", "agent-authors"])
-def test_the_commands_of_a_training_page_work_one_after_another(platform: Platform, name: str) -> None:
-    for words in page(f"training/{name}.md").commands:
+@pytest.mark.parametrize(
+    "name", ["training/callers.md", "training/operators.md", "training/agent-authors.md", "RUNBOOK.md"]
+)
+def test_the_commands_of_a_page_work_one_after_another(platform: Platform, name: str) -> None:
+    for words in page(name).commands:
         if words[0] in HARMLESS and words[:2] != ["agents", "new"]:
             done = fleet(platform.folder, *words)
             assert done.returncode == 0, f"fleet {' '.join(words)}: {done.stdout}{done.stderr}"

@@ -16,6 +16,7 @@ import pytest
 from cli.local.apply import Requests
 from cli.local.state import open_state
 from tests.cli.rollouts.conftest import AGENT, Catalog, of_domain
+from tests.docs.handbook import page
 from tests.e2e import rollouts
 from tests.e2e.platform import Platform, fleet, shared_folder, started, wait
 
@@ -27,11 +28,16 @@ OPENING = "You write business plans"
 def committed(tmp_path: Path) -> Catalog:
     """A catalog of one domain in a repository, edited since."""
     found = of_domain(tmp_path, "business", "strategy")
-    git = ["git", "-C", str(found.folder.parent), "-c", "user.name=Test", "-c", "user.email=test@example.com"]
-    for arguments in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "First"]):
-        subprocess.run([*git, *arguments], check=True)
+    subprocess.run(["git", "-C", str(found.folder.parent), "init", "--quiet"], check=True)
+    _commit(found)
     found.edit(lambda text: text.replace(OPENING, f"MARKED {OPENING}", 1))
     return found
+
+
+def _commit(catalog: Catalog) -> None:
+    git = ["git", "-C", str(catalog.folder.parent), "-c", "user.name=Test", "-c", "user.email=test@example.com"]
+    for arguments in (["add", "--all"], ["commit", "--quiet", "--message", "As it is"]):
+        subprocess.run([*git, *arguments], check=True)
 
 
 @pytest.fixture
@@ -104,6 +110,25 @@ def test_a_canary_is_started_measured_and_promoted_where_it_runs(state: Path, co
         said = fleet(platform.folder, "rollback", "--discard", "--yes", environment=environment).stdout
         assert f"1 agent changes: {AGENT}" in said
         assert "Applied here in" in said
+
+
+def test_the_handbooks_steps_work_one_after_another(state: Path, committed: Catalog) -> None:
+    environment = {"CATALOG_PATH": str(committed.folder)}
+    steps = [words for words in page("DELIVERY.md").commands if words[0] in ("rollout", "rollback")]
+    assert [words[1] for words in steps] == ["start", "status", "promote", "promote", "abort", "--list"]
+    with started(state, environment) as platform:
+        for words in steps:
+            if words[1] == "abort":
+                _commit(committed)
+                committed.edit(lambda text: text.replace(OPENING, f"AGAIN {OPENING}", 1))
+                again = fleet(platform.folder, *steps[0], environment=environment)
+                assert again.returncode == 0, again.stdout + again.stderr
+            done = fleet(platform.folder, *words, environment=environment)
+            assert done.returncode == 0, f"fleet {' '.join(words)}: {done.stdout}{done.stderr}"
+        assert not any(NAME in part["name"] for part in platform.status["parts"])
+    # The promoted one serves, the one that was aborted is gone.
+    assert f"MARKED {OPENING}" in committed.file.read_text()
+    assert "AGAIN" not in committed.file.read_text()
 
 
 def test_files_that_the_platform_does_not_take_are_put_back(state: Path, committed: Catalog) -> None:
