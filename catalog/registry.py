@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args
@@ -83,6 +83,11 @@ class Registry:
         if agent is None:
             raise UnknownAgentError(name)
         return agent
+
+    def having(self, agents: Iterable[AgentSpec]) -> Registry:
+        """This catalog with these agents too, each in its place; one of the same id is replaced."""
+        merged = {agent.id: agent for agent in (*self.agents, *agents)}
+        return replace(self, agents=_ordered(merged.values()))
 
     def by_number(self, pool: str, number: int) -> AgentSpec | None:
         """The agent of that number within the pool, or None."""
@@ -233,8 +238,7 @@ def _load_repository(folder: Path, only: PoolName | None) -> Registry:
     problems += _misplaced_rollouts(pools, agents)
     if problems:
         raise CatalogError(problems)
-    agents.sort(key=lambda agent: (_pool_order(agent.pool), agent.number))
-    return Registry(pools, domains, tuple(agents))
+    return Registry(pools, domains, _ordered(agents))
 
 
 def _load_mounted(folder: Path) -> tuple[Registry, list[Problem]]:
@@ -259,13 +263,17 @@ def _load_mounted(folder: Path) -> tuple[Registry, list[Problem]]:
             problems.append(Problem(file, path.stem, "", f"cannot be read ({type(error).__name__}: {error})"))
     if not agents and not problems:
         raise CatalogError([Problem(str(folder), "", "", "holds neither <pool>/pool.yaml nor <agent id>.json files")])
-    ordered = sorted(agents.values(), key=lambda agent: (_pool_order(agent.pool), agent.number))
+    ordered = _ordered(agents.values())
     pools = {
         name: PoolSpec(name=name, title=name.title(), description=f"Agents of the {name} pool.")
         for name in get_args(PoolName)
         if any(a.pool == name for a in ordered)
     }
-    return Registry(pools, {}, tuple(ordered)), problems
+    return Registry(pools, {}, ordered), problems
+
+
+def _ordered(agents: Iterable[AgentSpec]) -> tuple[AgentSpec, ...]:
+    return tuple(sorted(agents, key=lambda agent: (_pool_order(agent.pool), agent.number)))
 
 
 def _pool_order(name: str) -> int:

@@ -85,7 +85,8 @@ def _load(path: Path) -> Any:
         # Of a duplicate key the parser says both values too, which may be secrets.
         said = str(error.problem).partition(" with value ")[0]
         raise CommandError(f"{path.name}: {where}not readable as YAML: {said}") from None
-    except YAMLError:
+    except (YAMLError, ValueError, AttributeError):
+        # Of a tag or date that does not fit its value, the parser says what Python does.
         raise CommandError(f"{path.name}: not readable as YAML") from None
 
 

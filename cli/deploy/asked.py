@@ -81,6 +81,12 @@ class Asked:
         """Those that are production."""
         return tuple(stack for stack in self.stacks if self.specs[stack].environment == "prod")
 
+    @property
+    def services_beside(self) -> tuple[str, ...]:
+        """Stacks that serve those asked for and were not asked for: where control has its catalog from."""
+        read = (order.reads(self.nodes[stack]).get("services") for stack in self.stacks)
+        return tuple(sorted({name for name in read if name is not None} - set(self.specs)))
+
     def upstream(self, stack: str) -> dict[str, str]:
         """Layer → stack, of what it reads from others that were asked for."""
         return {layer: name for layer, name in order.reads(self.nodes[stack]).items() if name in self.specs}

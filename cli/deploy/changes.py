@@ -106,6 +106,8 @@ class Holding:
     """Names of the stack's outputs."""
     parents: Mapping[str, str] = field(default_factory=dict)
     """URN → URN of its parent, of components too."""
+    keys: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """URN of a ConfigMap → names of its entries."""
 
     @property
     def pending_creates(self) -> tuple[str, ...]:
@@ -124,7 +126,13 @@ def holding(deployment: Mapping[str, Any]) -> Holding:
         tuple(Pending(one["resource"]["urn"], one["type"]) for one in deployment.get("pending_operations") or []),
         frozenset(root.get("outputs") or {}),
         {one["urn"]: one["parent"] for one in listed if one.get("parent")},
+        {one["urn"]: _keys(one) for one in real if kind_of(one["urn"]) == "ConfigMap"},
     )
+
+
+def _keys(resource: Mapping[str, Any]) -> frozenset[str]:
+    data = (resource.get("inputs") or {}).get("data")
+    return frozenset(data) if isinstance(data, Mapping) else frozenset()
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -19,12 +20,14 @@ def read(root: Path) -> Checkout | None:
     upstream = REMOTE if _git(root, "rev-parse", "--verify", "--quiet", f"{REMOTE}^{{commit}}") is not None else MAIN
     # Every new file by its own name, and none in quotes.
     status = _git(root, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=all") or ""
+    # Git names files from the top of the repository, which may be above.
+    above = (_git(root, "rev-parse", "--show-cdup") or "").strip()
     return Checkout(
         branch=_git(root, "symbolic-ref", "--short", "--quiet", "HEAD"),
         commit=commit.strip(),
         upstream=upstream,
         is_upstream=_git(root, "merge-base", "--is-ancestor", "HEAD", upstream) is not None,
-        dirty=tuple(entry[3:] for entry in status.split("\0") if entry),
+        dirty=tuple(os.path.relpath(root / above / entry[3:], root) for entry in status.split("\0") if entry),
     )
 
 

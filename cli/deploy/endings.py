@@ -41,7 +41,8 @@ def ended(held: Holding, wanted: Iterable[Workload]) -> frozenset[str]:
     """URNs of resources that belong to a version which is not ``wanted`` any more, of agents that are.
 
     Either their workload goes on in other versions; or an agent of a pool, which ran apart while it had two, is
-    served by its pool again. A dedicated agent that only becomes pooled had one version: that is none of it.
+    served by its pool again. Such an agent was in its pool's catalog all the time: one that only becomes pooled was
+    not, and what served it counts.
     """
     workloads = {_key(workload): workload for workload in wanted}
     pooled = {
@@ -49,6 +50,12 @@ def ended(held: Holding, wanted: Iterable[Workload]) -> frozenset[str]:
         for workload in workloads.values()
         if workload.serving.pool is not None
         for agent in workload.serving.agents
+    }
+    were = {
+        key.removesuffix(".json").replace("_", "-")
+        for urn, keys in held.keys.items()
+        if _type(held.parents.get(urn, "")) == _POOL
+        for key in keys
     }
     children: dict[str, list[_Child]] = {}
     for urn in held.resources:
@@ -60,7 +67,7 @@ def ended(held: Holding, wanted: Iterable[Workload]) -> frozenset[str]:
         name = name_of(component).removeprefix(f"{fleet}-")
         if workload := workloads.get((kind, name)):
             found |= {each.urn for each in objects if _is_over(each, workload)}
-        elif kind == _AGENT and name in pooled and len({each.suffix for each in objects if each.kind in _OWN}) > 1:
+        elif kind == _AGENT and name in pooled & were:
             found |= {each.urn for each in objects if each.kind in (*_OWN, *_BETWEEN, "Service")}
     return frozenset(found)
 
@@ -85,7 +92,7 @@ def _is_over(child: _Child, workload: Workload) -> bool:
     """Whether an object belongs to a version that the workload, which goes on, has no more."""
     if child.kind not in _OWN:
         # Beside the workload's own Service there are others only while there are two versions.
-        return child.kind in _BETWEEN or (child.kind == "Service" and child.suffix != "")
+        return workload.other is None and (child.kind in _BETWEEN or (child.kind == "Service" and child.suffix != ""))
     if child.suffix in {version.name.removeprefix(workload.name) for version in workload.versions}:
         return False
     # A pool's catalog is cut by domain: one that is gone from the pool takes its agents with it.

@@ -31,19 +31,19 @@ def carry_out(
     """Replace the files and apply them: to ``stacks``, else to the platform on this machine; the exit code.
 
     ``returns``: back to what main's history has, and not on to what nobody has reviewed. Where that platform does not
-    take the files they are put back, so that they say what runs. Cloud stacks are gone on with: the same command, or
-    fleet up, does.
+    take the files they are put back, so that they say what runs. Cloud stacks are gone on with, by
+    fleet up.
     """
-    given = None
+    ready = None
     if stacks and not no_apply:
-        given = _ready(changes, stacks, yes=yes, allow_checkout=allow_checkout, returns=returns)
+        ready = _ready(changes, stacks, yes=yes, allow_checkout=allow_checkout, returns=returns)
     change.write(changes)
     print(f"Changed {', '.join(_shown(path) for path in changes)}.")
     if no_apply:
         print(f"Nothing is applied. {_how(stacks)}")
         return Exit.OK
-    if given is not None:
-        return _to_stacks(stacks, given)
+    if ready is not None:
+        return _to_stacks(stacks, *ready)
     state = running()
     if state is None:
         print(f"The platform does not run here, so nothing is applied. {_how(stacks)}")
@@ -71,8 +71,10 @@ def _put_back(changes: Changes) -> str:
     return "The files are as they were."
 
 
-def _ready(changes: Changes, stacks: Sequence[str], *, yes: bool, allow_checkout: bool, returns: bool) -> Options:
-    """The options to bring the stacks up with. Raises CommandError for what that would refuse, before a file changes.
+def _ready(
+    changes: Changes, stacks: Sequence[str], *, yes: bool, allow_checkout: bool, returns: bool
+) -> tuple[Options, tuple[str, ...]]:
+    """The options to bring the stacks up with, and the stacks that serve them and are not among them. Raises CommandError for what that would refuse, before a file changes.
 
     Production is changed from what main has. What returns to it from a clean checkout of main needs no leave beside
     the confirmation: both versions have been main's, and whoever reads main finds what runs. Files that differ for
@@ -96,10 +98,10 @@ def _ready(changes: Changes, stacks: Sequence[str], *, yes: bool, allow_checkout
         written = frozenset(os.path.relpath(path, ROOT) for path in changes)
         given = replace(given, allowed=replace(given.allowed, written=written))
     installed.require_cli()
-    return given
+    return given, found.services_beside
 
 
-def _to_stacks(stacks: Sequence[str], given: Options) -> int:
+def _to_stacks(stacks: Sequence[str], given: Options, beside: Sequence[str]) -> int:
     from cli.deploy import command
 
     from_here = given.allowed.checkout or bool(given.allowed.written)
@@ -108,6 +110,8 @@ def _to_stacks(stacks: Sequence[str], given: Options) -> int:
     except CommandError as error:
         how = _how([*stacks, "--allow-checkout"] if from_here else stacks)
         raise CommandError(f"{error}\nThe files are changed and not applied. {how}", error.exit_code) from None
+    if beside:
+        print(f"Control has its catalog from {', '.join(beside)}: fleet up brings it there too.")
     print("Commit and merge it: until main has it, the next deployment from main brings back what was before.")
     return code
 

@@ -42,8 +42,8 @@ def resolve(folder: Path, reference: str) -> str:
 
 
 def is_past(folder: Path, commit: str) -> bool:
-    """Whether HEAD has a commit in its history."""
-    return _git(folder, "merge-base", "--is-ancestor", commit, "HEAD", check=False).returncode == 0
+    """Whether the branch itself was at a commit: one that a merge brought in was nobody's but its own branch's."""
+    return commit.encode() in _git(folder, "rev-list", "--first-parent", "HEAD").stdout.split()
 
 
 @contextmanager
@@ -61,9 +61,9 @@ def unpacked(folder: Path, commit: str) -> Iterator[Path]:
 
 
 def commits(folder: Path, reference: str = "HEAD") -> Iterator[Commit]:
-    """Commits that changed a folder, newest first, as they are asked for."""
+    """Commits by which the branch changed a folder, newest first, as they are asked for; a merge is one of them."""
     # NUL ends what git prints: a subject may hold what Python takes for the end of a line.
-    listed = _git(folder, "log", "-z", "--format=%H%x00%cs%x00%s", reference, "--", ".").stdout
+    listed = _git(folder, "log", "-z", "--first-parent", "--format=%H%x00%cs%x00%s", reference, "--", ".").stdout
     fields = iter(listed.decode(errors="replace").split("\0"))
     for identity, date, subject in zip(fields, fields, fields, strict=False):
         tree = _git(folder, "rev-parse", "--verify", "--quiet", f"{identity}:./", check=False).stdout.decode().strip()

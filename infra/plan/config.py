@@ -12,6 +12,7 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -185,13 +186,18 @@ def _full(key: str, name: str) -> str:
     return key if ":" in key else f"{name}:{key}"
 
 
+def _unquoted(message: str) -> str:
+    """A parser's words without the lines of the file it quotes: there may be a secret in them."""
+    return ": ".join(line for line in message.split("\n") if not re.match(r" *[0-9]* *\|", line))
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         data = yaml_rs.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{_shown(path)}: no such file; run from the repository's root") from None
     except (yaml_rs.YAMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{_shown(path)}: not readable as YAML: {error}") from None
+        raise ConfigError(f"{_shown(path)}: not readable as YAML: {_unquoted(str(error))}") from None
     if data is None:
         return {}
     if not isinstance(data, dict):

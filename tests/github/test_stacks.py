@@ -165,6 +165,9 @@ def test_a_pin_takes_a_section_without_the_projects_name_and_one_that_is_empty(t
         (b"config:\n  a: [1\n", "line 3: not readable as YAML"),
         (b"config:\n  a: hidden1\n  a: hidden2\n", 'line 3: not readable as YAML: found duplicate key "a"$'),
         (b"config:\n  a: \x00\n", "not readable as YAML"),
+        (b"config:\n  a: 2024-02-30\n", "not readable as YAML"),
+        (b"config:\n  a: !!int hidden\n", "not readable as YAML"),
+        (b"config: !!omap hidden\n", "not readable as YAML"),
         (b"config:\n  a: \xff\n", "not readable as UTF-8"),
     ],
 )

@@ -57,6 +57,16 @@ def test_files_are_named_one_by_one_as_they_are_called(repository: Path) -> None
     assert sorted(found.dirty) == ["made/x", "made/y", "ä b\u2028c"]
 
 
+def test_files_are_named_from_the_project_where_that_is_a_folder_of_a_repository(repository: Path) -> None:
+    project = repository / "platform"
+    project.mkdir()
+    (project / "new").touch()
+    (repository / "file").write_text("changed")
+    found = checkout.read(project)
+    assert found is not None
+    assert found.dirty == ("../file", "new")
+
+
 def test_a_commit_that_is_not_pushed_is_refused(repository: Path) -> None:
     commit(repository, "two")
     assert "origin/main does not have commit" in refused(repository)

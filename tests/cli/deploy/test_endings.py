@@ -44,6 +44,7 @@ def spec(*, mesh: str = "none", **fleet: Any) -> PlatformSpec:
 def held(registry: Registry, given: PlatformSpec) -> Holding:
     """What a stack holds once it is up."""
     parents = {FLEET: STACK}
+    keys: dict[str, frozenset[str]] = {}
     found = {f"{FLEET.rpartition('::')[0]}$kubernetes:core/v1:ConfigMap::fleet-routes"}
     for workload in selection.workloads(given, registry):
         kind = "Agent" if workload.serving.pool is None else "Pool"
@@ -55,7 +56,9 @@ def held(registry: Registry, given: PlatformSpec) -> Holding:
             urn = f"{STACK}platform:layer:Fleet$platform:workloads:{kind}${type_}::{name}{item.name}"
             parents[urn] = component
             found.add(urn)
-    return Holding(frozenset(found), parents=parents)
+            if kind_of(urn) == "ConfigMap":
+                keys[urn] = frozenset(item.manifest["data"])
+    return Holding(frozenset(found), parents=parents, keys=keys)
 
 
 def going(before: Holding, after: Holding) -> Changes:
@@ -182,10 +185,27 @@ def test_dedicated_agents_that_only_become_pooled_count(registry: Registry) -> N
     def pooled(registry: Registry) -> Registry:
         return replace(registry, agents=tuple(each.model_copy(update={"isolation": "pooled"}) for each in registry))
 
-    for before in (as_it_is, on_agent(2, **GREEN)):
+    for before, number in ((as_it_is, 2), (on_agent(2, **GREEN), 2), (on_agent(2, **CANARY), 3)):
         found = counted(registry, before, pooled, spec(), spec())
-        assert len([each for each in found if each.endswith("-deployment")]) == 2
+        assert len([each for each in found if each.endswith("-deployment")]) == number
         assert not any(each.startswith("-") for each in found)
+
+
+def test_a_dedicated_fleet_that_becomes_pooled_counts_though_it_had_two_versions(registry: Registry) -> None:
+    chosen: dict[str, Any] = {"pools": [], "agents": [agent.id for agent in registry]}
+    tried = spec(isolation="dedicated", rollout=FLEET_TRIED, **chosen)
+    found = counted(registry, as_it_is, as_it_is, tried, spec(**chosen))
+    for agent in list(registry)[:2]:
+        gone = {each for each in found if agent.kubernetes_name in each}
+        assert len([each for each in gone if each.endswith("-deployment")]) == 2
+        assert not any(each.startswith("-") for each in gone)
+
+
+def test_what_splits_a_canary_that_goes_on_counts(registry: Registry) -> None:
+    canary = on_agent(2, **CANARY)
+    found = counted(registry, canary, canary, spec(mesh="istio"), spec())
+    assert len(found) == 3
+    assert not any(each.startswith("-") for each in found)
 
 
 def test_a_fleet_that_a_stack_no_longer_runs_counts(registry: Registry) -> None:

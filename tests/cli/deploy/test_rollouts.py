@@ -74,6 +74,7 @@ def test_a_pooled_agents_canary_is_promoted_and_another_aborted(clone: Clone) ->
     rollout(clone, "start", AGENT)
     assert deployments(clone) == {"business", NAME, f"{NAME}-canary"}
     shown = rollout(clone, "promote", AGENT)
+    assert "Control has its catalog from svc: fleet up brings it there too." in shown
     # Ten of sixteen resources, and their component: far above the share, and no destruction.
     assert "11 to delete · 1 to replace (16 resources now)" in shown
     assert deployments(clone) == {"business"}
@@ -164,11 +165,13 @@ def test_production_goes_back_to_the_commit_before_and_not_to_one_that_main_neve
     git(clone, "switch", "--quiet", "--create", "unreviewed")
     replace(clone, OPENING, f"UNREVIEWED {OPENING}")
     commit(clone)
-    git(clone, "switch", "--quiet", "main")
-    replace(clone, OPENING, f"WORSE {OPENING}")
+    replace(clone, "UNREVIEWED", "WORSE")
     commit(clone)
+    git(clone, "switch", "--quiet", "main")
+    # Main never was what the branch was before its review, though it has it in its history.
+    git(clone, "merge", "--quiet", "--no-ff", "--no-edit", "unreviewed")
     clone.up("live")
-    refused = clone.run("rollback", "live", "--to", "unreviewed", "--yes", code=1)
+    refused = clone.run("rollback", "live", "--to", "unreviewed^", "--yes", code=1)
     assert "production is changed from what main has" in refused
     assert git(clone, "status", "--porcelain") == ""
     clone.run("rollback", "live", "--yes")

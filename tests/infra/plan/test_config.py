@@ -79,6 +79,14 @@ def test_a_broken_stack_file_is_named_with_its_key(root: Path, text: str, messag
     assert message in str(raised.value)
 
 
+def test_of_a_file_that_cannot_be_read_nothing_is_quoted(root: Path) -> None:
+    with pytest.raises(ConfigError) as raised:
+        stack(root, "config:\n  shop:password: hidden: x\n")
+    assert "line 2" in str(raised.value)
+    assert "mapping values are not allowed" in str(raised.value)
+    assert "hidden" not in str(raised.value)
+
+
 def test_a_missing_project_file_says_where_to_run(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"Pulumi\.yaml: no such file; run from the repository's root"):
         config.project(tmp_path)

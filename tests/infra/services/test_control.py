@@ -1,4 +1,4 @@
-"""Control's own catalog in the cluster: whole, followed in place, and no reason to roll anything."""
+"""Control's own catalog in the cluster: whole, followed in place, and no reason to roll for a prompt."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -41,6 +42,7 @@ class Mount:
             (state / f"{name}.json").write_text(text)
         (self.folder / "..data_tmp").symlink_to(state.name)
         os.replace(self.folder / "..data_tmp", self.folder / "..data")
+        before = self.folder / f"..state-{self._states - 1}"
         for file in state.iterdir():
             link = self.folder / file.name
             if not link.is_symlink():
@@ -48,6 +50,8 @@ class Mount:
         for link in self.folder.glob("*.json"):
             if not link.exists():
                 link.unlink()
+        if before.is_dir():
+            shutil.rmtree(before)
 
 
 @pytest.fixture
@@ -126,6 +130,41 @@ async def test_an_agent_that_cannot_be_read_is_unavailable_and_the_others_are_se
         answer = await control.authorize(uri=f"/agents/{AGENT}/api/v1/execute")
         assert (answer.status_code, answer.headers["X-Refusal"]) == (403, "AGENT_UNAVAILABLE")
         assert (await control.authorize(uri=f"/agents/{OTHER}/api/v1/execute")).is_success
+
+
+async def test_an_agent_whose_new_definition_cannot_be_read_keeps_the_one_before(
+    agents: dict[str, AgentSpec], mount: Mount
+) -> None:
+    mount.write(agents.values())
+    source = CatalogSource(mount.folder, poll_seconds=0.01)
+    run = asyncio.create_task(source.run())
+    others = [agent for agent in agents.values() if agent.id != AGENT][:10]
+    broken = dump_agent(agents[AGENT]).decode().replace('"id":', '"key_of_a_newer_image":1,"id":')
+    mount.write(others, **{AGENT: broken})
+    await _until(lambda: len(source.current) == 11)
+    run.cancel()
+    assert source.current.get(AGENT) == agents[AGENT]
+    assert source.unreadable == frozenset()
+    assert [agent.number for agent in source.current.pool("business")] == sorted(
+        agent.number for agent in (*others, agents[AGENT]) if agent.pool == "business"
+    )
+
+
+async def test_states_that_come_faster_than_they_are_read_do_not_end_the_following(
+    agents: dict[str, AgentSpec], mount: Mount
+) -> None:
+    mount.write(agents.values())
+    source = CatalogSource(mount.folder, poll_seconds=0)
+    run = asyncio.create_task(source.run())
+    chosen = list(agents.values())
+    for number in range(40):
+        await asyncio.to_thread(mount.write, chosen[number % 5 :])
+        await asyncio.sleep(0.005)
+    mount.write(chosen[:7])
+    await _until(lambda: len(source.current) == 7)
+    assert not run.done()
+    assert source.unreadable == frozenset()
+    run.cancel()
 
 
 async def test_a_state_with_nothing_to_read_leaves_the_last_good_one_in_force(
