@@ -228,8 +228,9 @@ def test_prometheus_counts_on_where_a_process_was_started_anew(scraped: tuple[st
     while (found := measure.from_prometheus(url, PAIR, int(time.time() - began) + 2)[1]).errors < 6:
         assert time.monotonic() < until, found
         time.sleep(0.5)
-    # 40 before and 60 after, by `increase`, which extrapolates to the window's ends.
-    assert found.requests == pytest.approx(100, rel=0.5)
+    # 40 before and 60 after, by `increase`, which extrapolates to the window's ends: by half at most. Without the 40 it
+    # would be 90 at most, with the 100 from before the window 200 at least.
+    assert 90 < found.requests < 200
 
 
 def test_a_prometheus_without_the_versions_or_away_never_lets_anything_pass(
