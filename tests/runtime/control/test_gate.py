@@ -120,7 +120,7 @@ async def test_what_nobody_foresaw_is_a_500_that_says_nothing_and_is_recorded(
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("secret detail")
 
-    monkeypatch.setattr(type(control.services.catalog), "search", broken)
+    monkeypatch.setattr(type(control.services.catalog.current), "search", broken)
     answer = await control.ask("GET", "/api/v1/agents")
     assert (answer.status_code, error_of(answer)["code"]) == (500, "INTERNAL_ERROR")
     assert "secret detail" not in answer.text
