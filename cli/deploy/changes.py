@@ -33,9 +33,14 @@ def name_of(urn: str) -> str:
     return urn.rpartition("::")[2]
 
 
+def types_of(urn: str) -> list[str]:
+    """The types of a resource's parents, outermost first, and its own last; one empty type where there is no URN."""
+    return urn.rpartition("::")[0].rpartition("::")[2].split("$")
+
+
 def kind_of(urn: str) -> str:
     """The last word of a resource's own type: Deployment."""
-    return urn.rpartition("::")[0].rpartition("::")[2].rpartition("$")[2].rpartition(":")[2]
+    return types_of(urn)[-1].rpartition(":")[2]
 
 
 def short(urn: str) -> str:

@@ -15,7 +15,7 @@ from catalog import registry
 from catalog.registry import CatalogError
 from catalog.rollout import Colour
 from catalog.versions import Workload
-from cli.deploy.changes import Holding, kind_of, name_of
+from cli.deploy.changes import Holding, kind_of, name_of, types_of
 from infra.settings import PlatformSpec, SettingsError
 from infra.workloads import selection
 
@@ -54,7 +54,7 @@ def ended(held: Holding, wanted: Iterable[Workload]) -> frozenset[str]:
     were = {
         key.removesuffix(".json").replace("_", "-")
         for urn, keys in held.keys.items()
-        if _type(held.parents.get(urn, "")) == _POOL
+        if types_of(held.parents.get(urn, ""))[-1] == _POOL
         for key in keys
     }
     children: dict[str, list[_Child]] = {}
@@ -63,7 +63,7 @@ def ended(held: Holding, wanted: Iterable[Workload]) -> frozenset[str]:
             children.setdefault(parent, []).append(_child(parent, urn))
     found: set[str] = set()
     for component, objects in children.items():
-        kind, fleet = _type(component), name_of(held.parents.get(component, ""))
+        kind, fleet = types_of(component)[-1], name_of(held.parents.get(component, ""))
         name = name_of(component).removeprefix(f"{fleet}-")
         if workload := workloads.get((kind, name)):
             found |= {each.urn for each in objects if _is_over(each, workload)}
@@ -105,9 +105,5 @@ def _key(workload: Workload) -> tuple[str, str]:
     return _AGENT if workload.serving.pool is None else _POOL, workload.name.removeprefix("pool-")
 
 
-def _type(urn: str) -> str:
-    return urn.rpartition("::")[0].rpartition("::")[2].rpartition("$")[2]
-
-
 def _is_workload(urn: str) -> bool:
-    return _type(urn) in (_POOL, _AGENT)
+    return types_of(urn)[-1] in (_POOL, _AGENT)

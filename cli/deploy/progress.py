@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from cli.deploy.changes import PAST, Changes, Event, Message, Step, counted, short
+from cli.deploy.changes import PAST, Changes, Event, Message, Step, counted, short, types_of
 from cli.deploy.show import Result, faults_text, result_data, result_text
 from infra.settings import LAYERS
 
@@ -32,7 +32,7 @@ _LAYER = "platform:layer:"
 
 def layer_of(urn: str) -> str:
     """The layer a resource is in, by the chain of its parents' types in its URN; "" for what is in none."""
-    outermost = urn.rpartition("::")[0].rpartition("::")[2].partition("$")[0]
+    outermost = types_of(urn)[0]
     return outermost.removeprefix(_LAYER).lower() if outermost.startswith(_LAYER) else ""
 
 

@@ -25,6 +25,7 @@ from infra.workloads.manifests import (
     USER_ID,
     VAULT_TOKEN_MOUNT,
     advertised_address,
+    catalog_volume,
     consul_environment,
     consul_volume,
     vault_environment,
@@ -188,8 +189,7 @@ def _pod(process: ControlProcess, arguments: list[str], *, serving: bool) -> Man
         ],
     }
     if serving:
-        sources = [{"configMap": {"name": name}} for name in process.catalog]
-        pod["volumes"].append({"name": "catalog", "projected": {"sources": sources}})
+        pod["volumes"].append(catalog_volume(process.catalog))
         container["volumeMounts"].append(pods.mount("catalog", CATALOG_MOUNT, read_only=True))
         container["env"].append(pods.env_value(Env.CATALOG_PATH, CATALOG_MOUNT))
     if process.vault is not None:

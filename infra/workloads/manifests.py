@@ -253,7 +253,7 @@ def _environment(process: Process, runtime: RuntimeArgs) -> list[Manifest]:
 
 def _volumes(process: Process, runtime: RuntimeArgs) -> list[Manifest]:
     volumes: list[Manifest] = [
-        {"name": "catalog", "projected": {"sources": [{"configMap": {"name": name}} for name in process.catalog]}},
+        catalog_volume(process.catalog),
         {"name": "identity", "configMap": {"name": runtime.identity_keys}},
         {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
     ]
@@ -262,6 +262,11 @@ def _volumes(process: Process, runtime: RuntimeArgs) -> list[Manifest]:
     if runtime.consul is not None:
         volumes.append(consul_volume(AGENT_ROLE))
     return volumes
+
+
+def catalog_volume(maps: Iterable[str]) -> Manifest:
+    """The agents of the named ConfigMaps in one folder; mounted at CATALOG_MOUNT."""
+    return {"name": "catalog", "projected": {"sources": [{"configMap": {"name": name}} for name in maps]}}
 
 
 def vault_environment(address: Any, role: str) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,18 @@ def mount(tmp_path: Path) -> Mount:
     return Mount(tmp_path / "mounted")
 
 
+@asynccontextmanager
+async def _following(mount: Mount, poll_seconds: float = 0.01) -> AsyncIterator[CatalogSource]:
+    """A source that follows the mount; still, when the block ends."""
+    source = CatalogSource(mount.folder, poll_seconds=poll_seconds)
+    run = asyncio.create_task(source.run())
+    try:
+        yield source
+        assert not run.done()
+    finally:
+        run.cancel()
+
+
 async def _until(done: Callable[[], bool]) -> None:
     for _ in range(500):
         if done():
@@ -101,12 +114,10 @@ async def _shown(control: Control, agent: str) -> dict[str, str]:
 
 async def test_a_removed_agent_is_unknown(agents: dict[str, AgentSpec], mount: Mount) -> None:
     mount.write(agents.values())
-    source = CatalogSource(mount.folder, poll_seconds=0.01)
-    run = asyncio.create_task(source.run())
-    del agents[AGENT]
-    mount.write(agents.values())
-    await _until(lambda: len(source.current) == len(agents))
-    run.cancel()
+    async with _following(mount) as source:
+        del agents[AGENT]
+        mount.write(agents.values())
+        await _until(lambda: len(source.current) == len(agents))
     assert source.current.get(AGENT) is None
 
 
@@ -136,13 +147,11 @@ async def test_an_agent_whose_new_definition_cannot_be_read_keeps_the_one_before
     agents: dict[str, AgentSpec], mount: Mount
 ) -> None:
     mount.write(agents.values())
-    source = CatalogSource(mount.folder, poll_seconds=0.01)
-    run = asyncio.create_task(source.run())
-    others = [agent for agent in agents.values() if agent.id != AGENT][:10]
-    broken = dump_agent(agents[AGENT]).decode().replace('"id":', '"key_of_a_newer_image":1,"id":')
-    mount.write(others, **{AGENT: broken})
-    await _until(lambda: len(source.current) == 11)
-    run.cancel()
+    async with _following(mount) as source:
+        others = [agent for agent in agents.values() if agent.id != AGENT][:10]
+        broken = dump_agent(agents[AGENT]).decode().replace('"id":', '"key_of_a_newer_image":1,"id":')
+        mount.write(others, **{AGENT: broken})
+        await _until(lambda: len(source.current) == 11)
     assert source.current.get(AGENT) == agents[AGENT]
     assert source.unreadable == frozenset()
     assert [agent.number for agent in source.current.pool("business")] == sorted(
@@ -154,32 +163,27 @@ async def test_states_that_come_faster_than_they_are_read_do_not_end_the_followi
     agents: dict[str, AgentSpec], mount: Mount
 ) -> None:
     mount.write(agents.values())
-    source = CatalogSource(mount.folder, poll_seconds=0)
-    run = asyncio.create_task(source.run())
-    chosen = list(agents.values())
-    for number in range(40):
-        await asyncio.to_thread(mount.write, chosen[number % 5 :])
-        await asyncio.sleep(0.005)
-    mount.write(chosen[:7])
-    await _until(lambda: len(source.current) == 7)
-    assert not run.done()
-    assert source.unreadable == frozenset()
-    run.cancel()
+    async with _following(mount, poll_seconds=0) as source:
+        chosen = list(agents.values())
+        for number in range(40):
+            await asyncio.to_thread(mount.write, chosen[number % 5 :])
+            await asyncio.sleep(0.005)
+        mount.write(chosen[:7])
+        await _until(lambda: len(source.current) == 7)
+        assert source.unreadable == frozenset()
 
 
 async def test_a_state_with_nothing_to_read_leaves_the_last_good_one_in_force(
     agents: dict[str, AgentSpec], mount: Mount
 ) -> None:
     mount.write(agents.values())
-    source = CatalogSource(mount.folder, poll_seconds=0.01)
-    run = asyncio.create_task(source.run())
-    for state in ({}, {AGENT: "no JSON"}):
-        mount.write([], **state)
-        await asyncio.sleep(0.3)
-        assert len(source.current) == len(agents)
-    mount.write([agents[OTHER]])
-    await _until(lambda: len(source.current) == 1)
-    run.cancel()
+    async with _following(mount) as source:
+        for state in ({}, {AGENT: "no JSON"}):
+            mount.write([], **state)
+            await asyncio.sleep(0.3)
+            assert len(source.current) == len(agents)
+        mount.write([agents[OTHER]])
+        await _until(lambda: len(source.current) == 1)
 
 
 def test_a_mount_with_nothing_to_read_stops_a_control_that_starts(mount: Mount) -> None:
