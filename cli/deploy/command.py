@@ -109,31 +109,37 @@ def options(
     adopt: list[str] | None = None,
     forget: list[str] | None = None,
 ) -> Options:
-    """The options of a run. Raises CommandError (usage) where they do not fit, or nobody is there to confirm."""
+    """The options of a run. Raises CommandError (usage) where they do not fit."""
     from cli.deploy.asked import Options, parse_adopt
     from cli.deploy.guards import DEFAULT_SHARE, Allowed
     from cli.deploy.order import DEFAULT_WAVE
 
     if as_json and not yes:
         raise CommandError("--json is for scripts, which cannot confirm: add --yes", Exit.USAGE)
-    if not yes and not sys.stdin.isatty():
-        raise CommandError("nobody is there to confirm the plan: run it in a terminal, or add --yes", Exit.USAGE)
     allowed = Allowed(DEFAULT_SHARE if share is None else share, frozenset(protected or ()), checkout)
     return Options(
         yes, as_json, canary, wave or DEFAULT_WAVE, parallel, allowed, parse_adopt(adopt or ()), frozenset(forget or ())
     )
 
 
+def require_able(given: Options) -> None:
+    """Raises CommandError where Pulumi's CLI is missing, or nobody is there to confirm what it would do."""
+    from cli.deploy.installed import require_cli
+
+    require_cli()
+    if not given.yes and not sys.stdin.isatty():
+        raise CommandError("nobody is there to confirm the plan: run it in a terminal, or add --yes", Exit.USAGE)
+
+
 def start(kind: Kind, patterns: list[str], given: Options) -> int:
     """Run one command on cloud stacks, each locked on this machine; its exit code."""
     from cli.deploy import asked, lock
-    from cli.deploy.installed import require_cli
     from cli.local.state import default_folder, open_state
 
     found = asked.ask(patterns, given, down=kind == "destroy")
     if kind == "up":
         asked.require_deployable(found)
-    require_cli()
+    require_able(given)
     # The Automation API takes a second to import; what is wrong above is said before.
     from cli.deploy.engine import Engine
     from cli.deploy.progress import Board

@@ -80,7 +80,7 @@ def _ready(
     the confirmation: both versions have been main's, and whoever reads main finds what runs. Files that differ for
     another reason, and any step forward, do.
     """
-    from cli.deploy import asked, checkout, command, guards, installed
+    from cli.deploy import asked, checkout, command, guards
     from infra.plan.config import ROOT
 
     given = command.options(yes=yes, as_json=False, parallel=_PARALLEL, checkout=allow_checkout)
@@ -97,7 +97,7 @@ def _ready(
             raise CommandError("\n".join(refused))
         written = frozenset(os.path.relpath(path, ROOT) for path in changes)
         given = replace(given, allowed=replace(given.allowed, written=written))
-    installed.require_cli()
+    command.require_able(given)
     return given, found.services_beside
 
 

@@ -293,6 +293,8 @@ def test_the_plan_is_shown_and_confirmed_in_a_terminal(clone: Clone) -> None:
 def test_nobody_to_confirm_is_refused_before_the_engine_is_asked(clone: Clone) -> None:
     clone.stack("dev", "foundation", "services", "fleet")
     assert "nobody is there to confirm" in clone.run("up", "dev", code=2)
+    # What is wrong with the question itself is said first.
+    assert "no stack 'dve'" in clone.run("up", "dve", code=2)
     assert not clone.calls()
 
 

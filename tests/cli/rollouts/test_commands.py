@@ -200,8 +200,13 @@ def test_what_a_stack_would_refuse_is_refused_before_a_file_changes(repository: 
         refused = repository.fleet("rollout", "start", AGENT, "--stack", stack, "--yes", code=code, PATH=str(tmp_path))
         assert said in refused.stderr
         assert (repository.root / FILE).read_bytes() == edited
-    asks = repository.fleet("rollout", "start", AGENT, "--stack", "kind", code=2)
-    assert "nobody is there to confirm the plan" in asks.stderr
+    # The last thing that is asked for is somebody who confirms.
+    (tmp_path / "pulumi").write_text("#!/bin/sh\n")
+    (tmp_path / "pulumi").chmod(0o755)
+    for stack, said in (("no-such", "no stack 'no-such'"), ("kind-built", "nobody is there to confirm the plan")):
+        refused = repository.fleet("rollout", "start", AGENT, "--stack", stack, code=2, PATH=str(tmp_path))
+        assert said in refused.stderr
+        assert (repository.root / FILE).read_bytes() == edited
 
 
 def test_a_catalog_outside_a_repository_says_so(repository: Checkout, tmp_path: Path) -> None:
