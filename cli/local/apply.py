@@ -150,9 +150,8 @@ class Requests:
                 yield Request(self._folder / _ANSWERS / name.decode())
 
     def close(self) -> None:
-        """Nobody can ask any more."""
+        """Nobody can ask any more. Our end stays open while the process lasts: a signal that comes yet will ``wake``."""
         (self._folder / _PIPE).unlink(missing_ok=True)
-        os.close(self._pipe)
 
 
 @dataclass(frozen=True)

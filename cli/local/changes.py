@@ -21,7 +21,7 @@ from catalog.versions import Version, Workload
 from cli.errors import CommandError
 from cli.local import content, nginx, parts, serving
 from cli.local.apply import Applied
-from cli.local.part import free_ports, listens
+from cli.local.part import Part, free_ports, listens
 from cli.local.serving import Site
 from cli.local.state import write_private
 from cli.local.supervisor import Kept, Supervisor
@@ -64,7 +64,7 @@ class Changes:
     def launch_control(self) -> None:
         """Start control, and what it needs to be done before, with a copy of the catalog, which nobody has read yet."""
         whole = content.snapshot(self._site.state.folder, self._source)
-        self._supervisor.launch(*parts.control_plane(self._site.state, self._site.ports, whole))
+        self._supervisor.launch(*parts.control_plane(self._site.state, self._control(whole)))
         self._running[whole] = self._supervisor.kept(_CONTROL)
 
     def launch_agents(self) -> Registry:
@@ -154,9 +154,12 @@ class Changes:
                 part = serving.part(self._site, version, where, self._port(version))
                 begun[where] = self._supervisor.begin(part, serving.about(workload, version))
         if wanted.whole not in self._running:
-            (port,) = free_ports(1, but=self._held())
-            part = parts.control_part(self._site.state, self._site.ports, wanted.whole, port)
-            begun[wanted.whole] = self._supervisor.begin(part)
+            begun[wanted.whole] = self._supervisor.begin(self._control(wanted.whole))
+
+    def _control(self, whole: Path) -> Part:
+        """A process of control for the catalog's copy ``whole``."""
+        (port,) = free_ports(1, but=self._held())
+        return parts.control_part(self._site.state, self._site.ports, whole, port)
 
     def _port(self, version: Version) -> int:
         """Where a new process of the version is to listen: its documented port where that is free."""
@@ -166,8 +169,10 @@ class Changes:
         return free_ports(1, but=held)[0]
 
     def _held(self) -> set[int]:
-        """Ports of parts, also of those that are just being started again."""
-        return {port for described in self._supervisor.parts.values() if (port := described["port"])}
+        """Ports of the gateway and of parts, also of those that do not listen yet or are just being started again."""
+        settings = self._site.settings
+        of_parts = {port for described in self._supervisor.parts.values() if (port := described["port"])}
+        return {settings.http_port, settings.tls_port, *of_parts}
 
     def _configure(self, wanted: _Wanted, running: Running, name: str) -> Path:
         """Write the gateway's configuration for ``running``, with routes in a folder of their own."""

@@ -7,6 +7,7 @@ which needs the catalog: what is here starts before that is understood. How proc
 from __future__ import annotations
 
 import functools
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,9 +32,9 @@ class Ports:
     cache: int
 
     @classmethod
-    def chosen(cls) -> Ports:
-        """Free ones."""
-        return cls(*free_ports(3))
+    def chosen(cls, *, but: Collection[int]) -> Ports:
+        """Free ones, none of ``but``: what is chosen for others that do not listen yet."""
+        return cls(*free_ports(3, but=but))
 
 
 def stores(state: State, ports: Ports) -> tuple[list[Part | Task], postgres.Places]:
@@ -58,9 +59,8 @@ def stores(state: State, ports: Ports) -> tuple[list[Part | Task], postgres.Plac
     ], where
 
 
-def control_plane(state: State, ports: Ports, catalog: Path) -> list[Part | Task]:
-    """Migration, the first administrator where there is none yet, and control. Needs what ``stores`` starts."""
-    control = control_part(state, ports, catalog, *free_ports(1))
+def control_plane(state: State, control: Part) -> list[Part | Task]:
+    """Migration, the first administrator where there is none yet, and ``control``. Needs what ``stores`` starts."""
     migration = functools.partial(tasks.run_module, control, "migrate", state.log("migration"))
     items: list[Part | Task] = [Task("migration", migration, frozenset({"database"}))]
     needed = "migration"

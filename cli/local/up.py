@@ -106,7 +106,7 @@ def _start(
 
     certified = certificate.ensure(state.folder / "tls", datetime.datetime.now(datetime.UTC))
     # The stores and control start while the catalog is read: control is what takes longest.
-    ports = parts.Ports.chosen()
+    ports = parts.Ports.chosen(but=(settings.http_port, settings.tls_port))
     items, where = parts.stores(state, ports)
     supervisor.launch(*items)
     from catalog import registry

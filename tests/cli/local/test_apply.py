@@ -45,7 +45,7 @@ def answering(state: State) -> Iterator[Callable[[Callable[[Request], None]], No
     def start(answer: Callable[[Request], None]) -> None:
         threads.append(threading.Thread(target=serve, args=(answer,)))
         threads[-1].start()
-        assert ready.wait(5)
+        assert ready.wait(60)
 
     start.ended = ended  # type: ignore[attr-defined]
     yield start
@@ -53,7 +53,7 @@ def answering(state: State) -> Iterator[Callable[[Callable[[Request], None]], No
     if (state.folder / "requests").exists():
         (state.folder / "requests").write_bytes(b"\n")
     for thread in threads:
-        thread.join(5)
+        thread.join(60)
 
 
 def test_an_answer_comes_line_by_line(state: State, answering) -> None:  # type: ignore[no-untyped-def]
@@ -106,6 +106,14 @@ def test_what_is_no_request_is_passed_over_and_a_signal_wakes(state: State) -> N
         (state.folder / "requests").write_bytes(b"89abcdef\n")
         assert [request.answer.name for request in requests.take()] == ["0123456789abcdef"]
         requests.close()
+
+
+def test_a_signal_may_come_after_the_end_of_asking(state: State) -> None:
+    requests = Requests(state)
+    requests.close()
+    requests.wake()
+    with pytest.raises(CommandError, match="does not run here"):
+        apply(state, print)
 
 
 def test_a_pipe_that_a_killed_platform_left_is_nobody(state: State) -> None:

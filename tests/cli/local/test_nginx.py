@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 from collections.abc import Iterator
@@ -38,7 +39,13 @@ def started(folder: Path, settings: GatewaySettings) -> Iterator[subprocess.Pope
 
 
 def workers(process: subprocess.Popen[bytes]) -> set[int]:
-    return {child.pid for child in psutil.Process(process.pid).children()}
+    """Those that run: the master takes note of one that ended a moment later."""
+    found = set()
+    for child in psutil.Process(process.pid).children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if child.status() != psutil.STATUS_ZOMBIE:
+                found.add(child.pid)
+    return found
 
 
 def test_only_workers_that_have_read_the_configuration_are_left(
