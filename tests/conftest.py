@@ -17,6 +17,7 @@ from pathlib import Path
 import psycopg
 import pytest
 import redis
+from hypothesis import HealthCheck, settings
 from psycopg import sql
 
 from cli.local import postgres as local_postgres
@@ -24,6 +25,10 @@ from cli.local import valkey as local_valkey
 from cli.local.part import free_ports, running
 
 CreateDatabase = Callable[..., str]
+
+# How long an example takes says how busy the machine is, and no test is about that.
+settings.register_profile("patient", settings(deadline=None, suppress_health_check=[HealthCheck.too_slow]))
+settings.load_profile("patient")
 
 
 def pytest_configure() -> None:
@@ -48,9 +53,9 @@ def postgres(servers_folder: Path) -> Iterator[str]:
     """SQLAlchemy URL (postgresql+psycopg://…) of the administration database of a fresh PostgreSQL server."""
     password = secrets.token_urlsafe(16)
     where = local_postgres.places(servers_folder, f"test-{secrets.token_hex(6)}")
-    (port,) = free_ports(1)
     try:
         local_postgres.prepare(where, password, durable=False)
+        (port,) = free_ports(1)
         with running(local_postgres.part(where, port, durable=False, connections=200), servers_folder / "postgres.log"):
             yield local_postgres.url(port, password)
     finally:

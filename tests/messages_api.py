@@ -269,12 +269,12 @@ def serving(*, delay: float = 0.0) -> Iterator[MessagesApi]:
     loop = uvloop.new_event_loop()
     thread = threading.Thread(target=lambda: loop.run_until_complete(_serve(api, 0, started, stop)), daemon=True)
     thread.start()
-    assert started.wait(10), "the Messages API server did not start"
+    assert started.wait(60), "the Messages API server did not start"
     try:
         yield api
     finally:
         loop.call_soon_threadsafe(stop.set)
-        thread.join(10)
+        thread.join(60)
         loop.close()
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,14 +18,16 @@ from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
+import psutil
 
-from cli.local.part import free_ports
+from cli.local.part import LOOPBACK
 from cli.local.postgres import places
 from cli.local.state import StateError, open_state
 
 ROOT = Path(__file__).parents[2]
 AGENT = "business_plan_agent_009"
-_START_SECONDS = 90.0
+_GATEWAY_PORTS = range(30_000, 32_000)
+_START_SECONDS = 180.0
 
 
 def fleet(
@@ -33,6 +37,30 @@ def fleet(
     return subprocess.run(
         [sys.executable, "-m", "cli", *arguments], cwd=ROOT, env=clean({"FLEET_STATE": str(folder), **(environment or {})}), capture_output=True, text=True, check=False, **options
     )  # fmt: skip
+
+
+def gateway_ports() -> tuple[int, int]:
+    """Free ports for HTTP and HTTPS, of which none can be chosen for a part: nginx, which starts last, takes its own."""
+    held: list[socket.socket] = []
+    with contextlib.ExitStack() as stack:
+        for port in random.sample(_GATEWAY_PORTS, len(_GATEWAY_PORTS)):
+            listener = stack.enter_context(socket.socket())
+            with contextlib.suppress(OSError):
+                listener.bind((LOOPBACK, port))
+                listener.listen()
+                held.append(listener)
+            if len(held) == 2:
+                break
+        first, second = (listener.getsockname()[1] for listener in held)
+        return first, second
+
+
+def has_ended(pid: int) -> bool:
+    """Whether a process runs no more; whoever inherited it may not have taken note yet."""
+    try:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
 
 
 def clean(extra: Mapping[str, str]) -> dict[str, str]:
@@ -117,7 +145,7 @@ class Platform:
                     return entries
 
 
-def wait(what: str, condition: Callable[[], bool], seconds: float = 30.0) -> None:
+def wait(what: str, condition: Callable[[], bool], seconds: float = 90.0) -> None:
     """Wait until ``condition``; fails saying ``what`` did not happen."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -128,7 +156,7 @@ def wait(what: str, condition: Callable[[], bool], seconds: float = 30.0) -> Non
 @contextlib.contextmanager
 def started(folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[Platform]:
     """`fleet up` in the foreground, everything ready; ended, if it still runs, with the block."""
-    port, tls_port = free_ports(2)
+    port, tls_port = gateway_ports()
     output = folder.with_name(f"{folder.name}-{port}.out")
     with output.open("wb") as file:
         process = subprocess.Popen(
@@ -152,7 +180,7 @@ def started(folder: Path, environment: Mapping[str, str] | None = None) -> Itera
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
             try:
-                process.wait(60)
+                process.wait(120)
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGTERM)
                 process.wait(20)

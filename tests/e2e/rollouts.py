@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx2 as httpx
 
-from tests.e2e.platform import AGENT, Platform
+from tests.e2e.platform import AGENT, Platform, wait
 
 POOL = "pool-business"
 APART = "market_sizing_agent_010"
@@ -97,6 +97,7 @@ class Load:
         """Answers by the version that gave them."""
         self._platform, self._key, self._agents = platform, key, agents
         self._stop, self._lock = threading.Event(), threading.Lock()
+        self._begun = [0] * callers
         self._threads = [threading.Thread(target=self._call, args=(n,), daemon=True) for n in range(callers)]
 
     def __enter__(self) -> Load:
@@ -114,15 +115,22 @@ class Load:
         with self._lock:
             return self.answered.total()
 
+    @property
+    def begun(self) -> tuple[int, ...]:
+        """How many requests each caller has begun: where it is more than it was, every answer of before is counted."""
+        return tuple(self._begun)
+
     def take(self) -> Counter[str]:
         """The answers since the last time."""
         with self._lock:
             taken, self.answered = self.answered, Counter()
         return taken
 
-    def _call(self, number: int) -> None:
+    def _call(self, caller: int) -> None:
+        number = caller
         with self._platform.client(self._key) as client:
             while not self._stop.is_set():
+                self._begun[caller] += 1
                 number += 1
                 problem, version = "", ""
                 try:
@@ -138,6 +146,13 @@ class Load:
                         self.failures.append(problem)
                     else:
                         self.answered[version] += 1
+
+
+def settled(load: Load) -> None:
+    """Wait until all answers to requests that were sent before now are counted, and let them pass."""
+    before = load.begun
+    wait("the callers' next requests", lambda: all(now > then for now, then in zip(load.begun, before, strict=True)))
+    load.take()
 
 
 def execute(client: httpx.Client, agent: str, **headers: str) -> httpx.Response:

@@ -62,13 +62,15 @@ def test_killing_a_process_loses_no_executed_request(platform: Platform, part: s
         wait(
             "the restart",
             lambda: platform.part(part)["restarts"] > before["restarts"] and platform.part(part)["state"] == "ready",
-            60,
         )
         reached = len(load.executed)
-        wait("requests after the restart", lambda: len(load.executed) > reached + 30, 60)
+        wait("requests after the restart", lambda: len(load.executed) > reached + 30)
     wait("everything ready", lambda: bool(platform.status["ready"]))
     recorded = {entry["request_id"] for entry in platform.audit(user=user)}
     assert load.executed - recorded == set()
     assert f"{part} ended with signal SIGKILL; starting it again" in platform.said
-    assert f"{part} is back after" in platform.said
-    assert platform.part(part)["last_ending"] == f"{part} ended with signal SIGKILL"
+    wait("word of the return", lambda: f"{part} is back after" in platform.said)
+    after = platform.part(part)
+    # What PostgreSQL's own processes still hold can keep it from beginning at once: that attempt's end is then the last.
+    if part != "postgres" or after["restarts"] == before["restarts"] + 1:
+        assert after["last_ending"] == f"{part} ended with signal SIGKILL"

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -35,7 +36,8 @@ NEIGHBOURS = (
     "okr_cascade_agent_006",
 )
 PART = "pool-business"
-QUARANTINE_SECONDS = 10
+QUARANTINE_SECONDS = 20
+"""Long enough for what is looked at while it lasts."""
 MODEL_SECONDS = 0.05
 
 
@@ -52,7 +54,7 @@ def platform(folder: Path, api: MessagesApi, part: str = PART, **more: str) -> I
         "ANTHROPIC_API_KEY": "sk-ant-test",
         "ANTHROPIC_BASE_URL": api.url,
         "QUARANTINE_SECONDS": str(QUARANTINE_SECONDS),
-        "QUARANTINE_WINDOW_SECONDS": "60",
+        "QUARANTINE_WINDOW_SECONDS": "600",
         **more,
     }
     with started(folder, environment) as running:
@@ -97,7 +99,7 @@ class Callers:
                 try:
                     answer = client.post(f"/agents/{agent}/api/v1/execute", json={"task_description": self._task})
                     outcome = "200" if answer.status_code == 200 else answer.json()["error"]["code"]
-                except httpx.RemoteProtocolError:
+                except (httpx.RemoteProtocolError, httpx.NetworkError):
                     outcome = CUT_OFF
                 self.statuses[agent][outcome] += 1
                 if outcome != "200":
@@ -108,12 +110,19 @@ def test_an_agent_that_kills_its_process_is_quarantined_and_its_neighbours_go_on
     state_folder: Path, messages_api: MessagesApi
 ) -> None:
     with platform(state_folder, messages_api) as running:
+        kill, killed = messages_api.on_arrival["poison"], list[float]()
+
+        def killing() -> None:
+            killed.append(time.monotonic())
+            kill()
+
+        messages_api.on_arrival["poison"] = killing
         key = running.new_user("load", per_minute=1_000_000)
         evil = running.new_user("evil", per_minute=1_000_000)
         with Callers(running, key, NEIGHBOURS, "Plan") as neighbours:
             wait("load", lambda: all(counts["200"] > 5 for counts in neighbours.statuses.values()))
             with Callers(running, evil, (POISONED,), "behave:poison", pause=0.1) as poison:
-                wait("the quarantine", lambda: poison.count("AGENT_QUARANTINED") > 0, 90)
+                wait("the quarantine", lambda: poison.count("AGENT_QUARANTINED") > 0, 180)
                 assert running.part(PART)["restarts"] == 3
                 pid = running.part(PART)["pid"]
                 before = {agent: counts["200"] for agent, counts in neighbours.statuses.items()}
@@ -126,20 +135,25 @@ def test_an_agent_that_kills_its_process_is_quarantined_and_its_neighbours_go_on
                 served = neighbours.count("200")
                 # Poison goes on; nothing happens any more.
                 refused = poison.count("AGENT_QUARANTINED")
-                wait("the neighbours' answers", lambda: neighbours.count("200") > served + 100)
-                assert poison.count("AGENT_QUARANTINED") > refused + 5
+                wait(
+                    "the neighbours' answers beside refusals",
+                    lambda: neighbours.count("200") > served + 100 and poison.count("AGENT_QUARANTINED") > refused + 5,
+                )
                 # Nobody else lost a request since, and each crash cut off at most one of each caller.
                 assert neighbours.lost == lost
                 assert messages_api.cancelled <= 3 * (len(NEIGHBOURS) + 1)
                 assert running.part(PART)["pid"] == pid
                 # It ends after its time, is tried again, kills once, and is refused for longer.
-                wait("the next try", lambda: running.part(PART)["restarts"] == 4, QUARANTINE_SECONDS * 3)
+                wait("the next try", lambda: running.part(PART)["restarts"] == 4, QUARANTINE_SECONDS * 6)
                 wait("the pool's return", lambda: running.part(PART)["state"] == "ready")
-                wait("the next refusal", lambda: poison.count("AGENT_QUARANTINED") > refused + 30)
+                refused = poison.count("AGENT_QUARANTINED")
+                wait("the next refusal", lambda: poison.count("AGENT_QUARANTINED") > refused)
         with running.client(evil) as client:
             answer = client.post(f"/agents/{POISONED}/api/v1/execute", json={"task_description": "Plan"})
         assert answer.json()["error"]["code"] == "AGENT_QUARANTINED"
-        assert QUARANTINE_SECONDS < int(answer.headers["Retry-After"]) <= 2 * QUARANTINE_SECONDS
+        # Refused for twice as long, of which no more can have passed than since the fourth crash.
+        left = int(answer.headers["Retry-After"])
+        assert 2 * QUARANTINE_SECONDS - (time.monotonic() - killed[3]) <= left <= 2 * QUARANTINE_SECONDS
         # Every execution reached the model once: the gateway repeated none of those that were cut off.
         executed = poison.count("200") + poison.count("BAD_GATEWAY")
         assert messages_api.counts["poison"] == 4 <= executed
@@ -150,7 +164,11 @@ def test_an_agent_that_kills_its_process_is_quarantined_and_its_neighbours_go_on
         assert fleet(running.folder, "settings", "set", f"quarantine_exempt+={POISONED}").returncode == 0
         with running.client(evil) as client:
             path = f"/agents/{POISONED}/api/v1/execute"
-            wait("the exemption", lambda: client.post(path, json={"task_description": "Plan"}).status_code == 200, 10)
+            wait(
+                "the exemption",
+                lambda: client.post(path, json={"task_description": "Plan"}).status_code == 200,
+                QUARANTINE_SECONDS,
+            )
 
 
 def test_a_candidate_that_kills_its_process_is_quarantined_alone_also_promoted_until_its_prompt_is_mended(
@@ -176,11 +194,12 @@ def test_a_candidate_that_kills_its_process_is_quarantined_alone_also_promoted_u
             return "200" if answer.status_code == 200 else str(answer.json()["error"]["code"])
 
         take_over(candidate={"prompt": prompt("behave:poison")})
-        wait("the quarantine", lambda: outcome(canary="true") == "AGENT_QUARANTINED", 60)
+        wait("the quarantine", lambda: outcome(canary="true") == "AGENT_QUARANTINED", 180)
         assert running.part(canary)["restarts"] == messages_api.counts["poison"] == 3
-        # Most of these go to the version that serves, and the candidate's own share is refused, not tried.
+        # Most of these go to the version that serves, and the candidate's own share is refused, not tried. That of 50
+        # requests more than 10 are of a share of 1% happens once in 10^11 times.
         outcomes = Counter(outcome() for _ in range(50))
-        assert outcomes["200"] >= 45
+        assert outcomes["200"] >= 40
         assert outcomes.keys() <= {"200", "AGENT_QUARANTINED"}
         # Promoted, it is known in the pool before it kills that.
         catalog.prompts[AGENT] = "behave:poison"
@@ -203,5 +222,5 @@ def test_a_platform_that_is_killed_as_a_whole_holds_it_against_nobody_who_was_no
         wait("the restart", lambda: running.part(PART)["restarts"] == 1 and running.part(PART)["state"] == "ready")
         assert client.post(path, json={"task_description": "Plan"}).status_code == 200
         port = running.part(PART)["port"]
-        metrics = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+        metrics = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=30).text
         assert "agent_crash_strikes{" not in metrics

@@ -142,7 +142,7 @@ def test_nobody_becomes_somebody_by_headers(platform: Platform) -> None:
 def test_tls_is_served_with_the_local_certificate_and_nothing_older_than_1_2(platform: Platform) -> None:
     trusted = ssl.create_default_context(cafile=str(platform.folder / "tls" / "ca.pem"))
     for host in ("localhost", "127.0.0.1"):
-        answer = httpx.get(f"https://{host}:{platform.tls_port}/health", verify=trusted)
+        answer = httpx.get(f"https://{host}:{platform.tls_port}/health", verify=trusted, timeout=30)
         assert answer.status_code == 200
         assert answer.headers["strict-transport-security"].startswith("max-age=")
     old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -153,14 +153,14 @@ def test_tls_is_served_with_the_local_certificate_and_nothing_older_than_1_2(pla
         old.minimum_version = ssl.TLSVersion.TLSv1
         old.maximum_version = ssl.TLSVersion.TLSv1_1
     with (
-        socket.create_connection(("127.0.0.1", platform.tls_port), 5) as connection,
+        socket.create_connection(("127.0.0.1", platform.tls_port), 30) as connection,
         pytest.raises(ssl.SSLError, match=r"(?i)protocol"),
     ):
         old.wrap_socket(connection)
 
 
 def test_plain_http_on_the_tls_port_gets_the_envelope(platform: Platform) -> None:
-    assert_envelope(httpx.get(f"http://127.0.0.1:{platform.tls_port}/health"), 400, "INVALID_REQUEST")
+    assert_envelope(httpx.get(f"http://127.0.0.1:{platform.tls_port}/health", timeout=30), 400, "INVALID_REQUEST")
 
 
 def test_agents_answer_for_their_health_and_the_gateway_for_its_own(platform: Platform) -> None:

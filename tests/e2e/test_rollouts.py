@@ -13,20 +13,31 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import psutil
 import pytest
 
 from cli.errors import CommandError, Exit
 from cli.local.apply import Applied, apply
 from cli.local.state import open_state
 from tests.e2e.conftest import fresh_folder
-from tests.e2e.platform import AGENT, Platform, fleet, started, wait
-from tests.e2e.rollouts import AGENTS, APART, OTHER, POOL, Catalog, Load, execute, is_plausible, prompt, version_of
+from tests.e2e.platform import AGENT, Platform, fleet, has_ended, started, wait
+from tests.e2e.rollouts import (
+    AGENTS,
+    APART,
+    OTHER,
+    POOL,
+    Catalog,
+    Load,
+    execute,
+    is_plausible,
+    prompt,
+    settled,
+    version_of,
+)
 from tests.messages_api import serving
 
 CANARY, BLUE, GREEN = f"{POOL}-canary", f"{POOL}-blue", f"{POOL}-green"
 MEASURED = 2400
-ALPHA = 1e-5
+ALPHA = 4e-7
 
 
 @pytest.fixture(scope="module")
@@ -76,13 +87,12 @@ def take_over(platform: Platform) -> Applied:
 def passed(load: Load, count: int = 60) -> None:
     """Wait for so many more answers."""
     reached = load.count
-    wait("requests", lambda: load.count >= reached + count)
+    wait("requests", lambda: load.count >= reached + count, 600)
 
 
 def asked(load: Load) -> set[str]:
     """Versions that answer requests sent from now on; answers to those that were on their way are let pass."""
-    passed(load, 30)
-    load.take()
+    settled(load)
     passed(load)
     return set(load.take())
 
@@ -106,8 +116,7 @@ def by_header(platform: Platform, key: str, count: int = 20, agent: str = AGENT)
 
 def share_of(load: Load, version: str) -> tuple[int, int]:
     """How many of at least MEASURED requests the version answered."""
-    passed(load, 30)
-    load.take()
+    settled(load)
     passed(load, MEASURED)
     taken = load.take()
     return taken[version], taken.total()
@@ -125,7 +134,7 @@ def test_a_rolling_change_of_one_prompt_replaces_its_process_without_a_failed_re
     after = processes(running)
     assert after.keys() == before.keys() == {POOL}
     assert after != before
-    assert not psutil.pid_exists(before[POOL])
+    assert has_ended(before[POOL])
     load.take()
     passed(load, 300)
     # The one agent is asked every third time and answers as version two alone.
@@ -152,16 +161,16 @@ def test_a_canary_gets_its_share_and_every_request_that_asks_for_it_until_it_is_
     """The share is right: 10%, then 50%, of MEASURED requests each.
 
     nginx draws by a request's random id, so the canary's count is binomial. It passes where the two-sided
-    Clopper-Pearson interval at confidence 1 - 1e-5 contains the share, so both measurements together fail by chance
-    less often than 2e-5. Of 2,400 requests that interval reaches about 4.4 standard errors to each side (±2.7
-    points at 10%, ±4.5 at 50%): a canary that gets 15%, or stays at 10% when 50% are asked for, is found out.
+    Clopper-Pearson interval at confidence 1 - 4e-7 contains the share, so both measurements together fail by chance
+    less often than 1e-6. Of 2,400 requests that interval reaches about 5.1 standard errors to each side (±3.1
+    points at 10%, ±5.2 at 50%): a canary that gets 15%, or stays at 10% when 50% are asked for, is found out.
     """
     plain.roll("canary", canary_percent=10, candidate=plain.changes("two"))
     stable = processes(running)[POOL]
     assert take_over(running).started == (CANARY, "control")
     both = processes(running)
     assert both[POOL] == stable, "the version that serves is left alone"
-    assert all(psutil.pid_exists(pid) for pid in (both[POOL], both[CANARY]))
+    assert not any(has_ended(pid) for pid in (both[POOL], both[CANARY]))
     assert roles(running) == {POOL: "serving", CANARY: "canary 10%"}
     count, total = share_of(load, "two")
     assert is_plausible(count, total, 0.10, ALPHA), f"{count} of {total}"
@@ -252,13 +261,14 @@ def test_a_canary_of_one_pooled_agent_runs_beside_its_pool_which_answers_where_i
     plain.extra = {APART: {"rollout": {"strategy": "canary", "canary_percent": 30, "candidate": {"prompt": prompt("three")}}}}  # fmt: skip
     plain.write()
     take_over(running)
-    stable = psutil.Process(processes(running)[name])
-    stable.suspend()  # so that the supervisor does not start it again at once
-    stable.kill()
+    before = running.part(name)
+    os.kill(before["pid"], signal.SIGKILL)
+    # One that is dying may still take a connection, and what is sent to it is lost; one that has ended takes none.
+    wait("its end", lambda: has_ended(before["pid"]))
     with running.client(key) as client:
         answers = [execute(client, APART) for _ in range(20)]
     assert {answer.status_code for answer in answers} == {200}
-    wait("the restart", lambda: running.part(name)["state"] == "ready")
+    wait("the restart", lambda: running.part(name)["restarts"] > before["restarts"] and running.part(name)["state"] == "ready")  # fmt: skip
 
 
 def test_a_canary_that_dies_costs_no_more_than_what_it_was_working_on(running: Platform, key: str, plain: Catalog) -> None:  # fmt: skip
@@ -275,9 +285,10 @@ def test_a_canary_that_dies_costs_no_more_than_what_it_was_working_on(running: P
         assert outright in (200, 502)
         wait("the restart", lambda: running.part(CANARY)["restarts"] > before["restarts"] and running.part(CANARY)["state"] == "ready")  # fmt: skip
         assert asked(load) == {"one", "two"}, "it gets its share again"
-    # Each caller has one request in progress, and none but those can have been with the process that died.
+    # Each caller has one request in progress, and none but those can have been with the process that died. What it
+    # lost is told, or cut off where the process died between the head and the body of its answer: two writes.
     assert len(load.failures) <= callers
-    assert all(failure.startswith("502 ") for failure in load.failures)
+    assert all(failure.startswith(("502 ", "RemoteProtocolError(")) for failure in load.failures)
 
 
 def test_a_broken_catalog_changes_nothing_and_is_said(running: Platform, plain: Catalog, load: Load) -> None:
@@ -388,14 +399,15 @@ def test_killed_in_the_middle_of_a_change_the_next_start_serves_the_catalog_as_i
 
         asking = threading.Thread(target=ask)
         asking.start()
-        wait("the new process", lambda: f"{name} (new)" in recorded(first))
+        # All of them, with their numbers: what was started and is in no record is what nobody could stop.
+        wait("the new processes", lambda: all(begun(first, each) for each in (POOL, name, "control")))
         left = [part["pid"] for part in recorded(first).values()]
         first.process.kill()
         first.process.wait()
-        asking.join(10)
+        asking.join(60)
         assert "the platform stopped before" in failed[0]
     with started(state_folder, {"CATALOG_PATH": str(own.folder)}) as second:
-        assert not any(psutil.pid_exists(pid) for pid in left)
+        assert all(has_ended(pid) for pid in left)
         with second.client() as client:
             assert {version_of(execute(client, agent)) for agent in AGENTS} == {"two"}
         assert second.part(name)["port"] == 8210
@@ -407,7 +419,7 @@ def test_killed_in_the_middle_of_a_change_the_next_start_serves_the_catalog_as_i
         with second.client() as client:
             assert version_of(execute(client, APART)) == "three"
         stopped = fleet(state_folder, "down")
-        assert (stopped.returncode, second.process.wait(30)) == (0, 0)
+        assert (stopped.returncode, second.process.wait(60)) == (0, 0)
 
 
 def test_down_in_the_middle_of_a_change_stops_both_versions(own: Catalog, state_folder: Path) -> None:
@@ -424,13 +436,13 @@ def test_down_in_the_middle_of_a_change_stops_both_versions(own: Catalog, state_
 
         asking = threading.Thread(target=ask)
         asking.start()
-        wait("the new process", lambda: f"{POOL} (new)" in recorded(platform))
+        wait("the new process", lambda: begun(platform, POOL))
         pids = [part["pid"] for part in recorded(platform).values() if part["pid"]]
         platform.process.send_signal(signal.SIGTERM)
-        assert platform.process.wait(60) == 0
-        asking.join(10)
+        assert platform.process.wait(120) == 0
+        asking.join(60)
         assert "told to stop" in failed[0]
-        assert not any(psutil.pid_exists(pid) for pid in pids)
+        assert all(has_ended(pid) for pid in pids)
 
 
 def test_a_request_in_progress_is_answered_by_the_version_it_was_sent_to(own: Catalog, state_folder: Path) -> None:
@@ -448,9 +460,14 @@ def test_a_request_in_progress_is_answered_by_the_version_it_was_sent_to(own: Ca
             own.write()
             old = platform.part(POOL)["pid"]
             take_over(platform)
-            assert all(call.done() for call in calls), "it returns once what was in progress has ended"
+            assert model.running == 0, "it returns once what was in progress has ended"
             assert [call.result().status_code for call in calls] == [200] * 4
-            assert not psutil.pid_exists(old)
+            assert has_ended(old)
+
+
+def begun(platform: Platform, name: str) -> bool:
+    """Whether the part's next process has begun and is in the run record."""
+    return bool(recorded(platform).get(f"{name} (new)", {}).get("pid"))
 
 
 def recorded(platform: Platform) -> dict[str, dict[str, int]]:

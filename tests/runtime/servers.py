@@ -79,7 +79,7 @@ def vault(folder: Path, port: int | None = None) -> Iterator[Server]:
 @contextmanager
 def consul(folder: Path, port: int | None = None) -> Iterator[Server]:
     """A Consul agent in development mode: one server, in memory."""
-    http, serf, wan, rpc = free_ports(4)
+    http, serf, wan, rpc = free_ports(4, but=() if port is None else (port,))
     http = port or http
     command = [
         binary("consul"), "agent", "-dev", "-bind=127.0.0.1", "-client=127.0.0.1", f"-http-port={http}", "-grpc-port=-1", "-grpc-tls-port=-1", "-dns-port=-1",
@@ -101,7 +101,7 @@ def _running(command: list[str], log: Path, url: str, ready: Callable[[str], boo
         process = subprocess.Popen(command, stdout=stream, stderr=stream, env=environment, cwd=log.parent)
     server = Server(url, process)
     try:
-        until = time.monotonic() + 60
+        until = time.monotonic() + 120
         while not _asked(ready, url):
             if process.poll() is not None or time.monotonic() > until:
                 raise RuntimeError(f"{Path(command[0]).name} did not start: {log.read_text(errors='replace')[-500:]}")

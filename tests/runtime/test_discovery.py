@@ -38,17 +38,36 @@ async def entries(server: Server) -> list[dict[str, Any]]:
 
 
 async def eventually(condition: Callable[[], Awaitable[object]]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not await condition():
             await asyncio.sleep(0.05)
 
 
+@asynccontextmanager
+async def healthy() -> AsyncIterator[int]:
+    """A process that answers Consul's check, which may come at any moment after the registration; its port."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    listening = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with listening:
+        yield listening.sockets[0].getsockname()[1]
+
+
 async def test_a_process_registers_itself_with_a_health_check_and_leaves_no_trace(server: Server) -> None:
+    async with healthy() as port:
+        await _registers(server, port)
+
+
+async def _registers(server: Server, port: int) -> None:
     settings = AgentSettings(
         identity_public_keys=Path("keys.pem"),
         consul_http_addr=server.url.removeprefix("http://"),
         advertise_address="127.0.0.1",
-        port=8209,
+        port=port,
     )
     registration = Registration.from_settings(settings, service="agents", tags=["business_plan_agent_009"])
     assert registration is not None
@@ -57,10 +76,11 @@ async def test_a_process_registers_itself_with_a_health_check_and_leaves_no_trac
         (entry,) = await entries(server)
         assert (entry["ServiceAddress"], entry["ServicePort"], entry["ServiceTags"]) == (
             "127.0.0.1",
-            8209,
+            port,
             ["business_plan_agent_009"],
         )
-        (check,) = httpx2.get(f"{server.url}/v1/health/checks/agents").json()
+        async with httpx2.AsyncClient() as client:
+            (check,) = (await client.get(f"{server.url}/v1/health/checks/agents")).json()
         assert (check["Type"], check["Status"]) == ("http", "passing")
     assert await entries(server) == []
 

@@ -124,7 +124,7 @@ class Clone:
     def run(self, *arguments: str, code: int = 0) -> str:
         """Run a command to its end; what it printed, standard error last."""
         process = self.start(*arguments)
-        output, errors = process.communicate(timeout=120)
+        output, errors = process.communicate(timeout=300)
         assert process.returncode == code, output + errors
         return output + errors
 
@@ -141,7 +141,7 @@ def resources(count: int, **more: Any) -> Resources:
     ]
 
 
-def eventually(holds: Callable[[], object], seconds: float = 30.0) -> None:
+def eventually(holds: Callable[[], object], seconds: float = 120.0) -> None:
     """Wait until something holds."""
     deadline = time.monotonic() + seconds
     while not holds():
@@ -156,7 +156,7 @@ def answered(clone: Clone, *arguments: str, answer: str) -> tuple[int, str]:
     process = subprocess.Popen(command, cwd=clone.root, env=clone.environment, stdin=slave, stdout=slave, stderr=slave)
     os.close(slave)
     # One that asks more than it is answered waits forever.
-    limit = threading.Timer(60, process.kill)
+    limit = threading.Timer(180, process.kill)
     limit.start()
     os.write(master, answer.encode())
     shown = b""

@@ -87,7 +87,8 @@ def test_a_terminal_shows_each_layer_of_a_stack_while_the_engine_works(clone: Cl
     first = described({"Foundation": 1})
     clone.program("dev", first, outputs=("foundation", "services"))
     clone.up("dev")
-    more = described({"Services": 2, "Fleet": 3}, seconds=0.4)
+    # Each of the fleet takes longer than the table takes to be drawn again.
+    more = [*described({"Services": 2}), *described({"Fleet": 3}, seconds=2)]
     clone.program("dev", [*first, *more], outputs=("foundation", "services"))
     code, shown = answered(clone, "up", "dev", "--yes", answer="")
     assert code == 0, shown

@@ -103,7 +103,7 @@ def test_up_then_nothing_to_do_then_no_drift_then_down(real: Real) -> None:
 
 
 def test_killed_during_up_then_up_again_converges(real: Real) -> None:
-    process, below = real.begun(5.0)
+    process, below = real.begun(120.0)
     for each in (psutil.Process(process.pid), *below):
         each.kill()
     process.communicate()
@@ -117,9 +117,9 @@ def test_killed_during_up_then_up_again_converges(real: Real) -> None:
 
 
 def test_interrupted_once_nothing_is_left_pending_and_up_again_converges(real: Real) -> None:
-    process, _ = real.begun(5.0)
+    process, _ = real.begun(15.0)
     process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=120)
+    output, errors = process.communicate(timeout=300)
     assert process.returncode == 130, output + errors
     real.wants("a", "b", "c")
     assert "was interrupted while creating" not in real.run("up", "dev", "--yes")
@@ -127,10 +127,10 @@ def test_interrupted_once_nothing_is_left_pending_and_up_again_converges(real: R
 
 
 def test_two_at_once_is_refused_by_the_backend_too(real: Real) -> None:
-    process, _ = real.begun(10.0)
+    process, _ = real.begun(20.0)
     real.environment["FLEET_STATE"] = str(real.folder / "another-machine")
     assert "the backend has the stack locked" in real.run("up", "dev", "--yes", code=1)
-    process.communicate(timeout=120)
+    process.communicate(timeout=300)
     assert process.returncode == 0
 
 

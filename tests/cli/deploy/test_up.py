@@ -8,6 +8,9 @@ import subprocess
 
 from tests.cli.deploy.conftest import Clone, answered, eventually, resources
 
+LONG = 600
+"""Seconds of an operation that nobody waits for: it is killed or interrupted."""
+
 
 def one(clone: Clone, count: int = 3) -> str:
     """A stack with every layer, up with so many resources."""
@@ -159,7 +162,7 @@ def test_production_comes_from_main_or_from_a_person_who_says_so(clone: Clone) -
 
 
 def killed_while(clone: Clone, kind: str) -> None:
-    """Bring dev up, and kill both fleet and the engine while an operation of that kind is under way."""
+    """Bring dev up, and kill both fleet and the engine while an operation of that kind is under way: a LONG one."""
     process = clone.start("up", "dev", "--yes", start_new_session=True)
     eventually(lambda: clone.load("state", "dev") and kind in clone.pending("dev") and clone.load("cloud", "dev"))
     process.kill()
@@ -171,9 +174,11 @@ def killed_while(clone: Clone, kind: str) -> None:
 
 def test_killed_while_updating_up_again_converges_once_the_dead_lock_is_cancelled(clone: Clone) -> None:
     one(clone)
-    changed = [{**each, "inputs": {"size": 2}, "seconds": 1.5} for each in resources(3)]
-    clone.program("dev", changed, outputs=("foundation", "services"))
+    changed = [{**each, "inputs": {"size": 2}} for each in resources(3)]
+    slowly = [{**each, "seconds": LONG} for each in changed]
+    clone.program("dev", slowly, outputs=("foundation", "services"))
     killed_while(clone, "updating")
+    clone.program("dev", changed, outputs=("foundation", "services"))
     shown = clone.run("up", "dev", "--yes", code=1)
     assert "the backend has the stack locked" in shown
     assert "of this machine is gone: it was killed, and the lock is what it left" in shown
@@ -187,7 +192,7 @@ def test_killed_while_updating_up_again_converges_once_the_dead_lock_is_cancelle
 
 def test_an_interrupted_create_is_never_forgotten_silently(clone: Clone) -> None:
     clone.stack("dev", "foundation", "services", "fleet")
-    clone.program("dev", resources(2, seconds=1.5))
+    clone.program("dev", resources(2, seconds=LONG))
     killed_while(clone, "creating")
     (orphan,) = clone.load("cloud", "dev")
     subprocess.run(["pulumi", "cancel", "--stack", "dev", "--yes"], env=clone.environment, check=True)
@@ -206,7 +211,7 @@ def test_an_interrupted_create_is_never_forgotten_silently(clone: Clone) -> None
 
 def test_what_became_of_an_interrupted_create_is_asked_in_a_terminal(clone: Clone) -> None:
     clone.stack("dev", "foundation", "services", "fleet")
-    clone.program("dev", resources(2, seconds=1.5))
+    clone.program("dev", resources(2, seconds=LONG))
     killed_while(clone, "creating")
     (orphan,) = clone.load("cloud", "dev")
     subprocess.run(["pulumi", "cancel", "--stack", "dev", "--yes"], env=clone.environment, check=True)
@@ -220,7 +225,7 @@ def test_what_became_of_an_interrupted_create_is_asked_in_a_terminal(clone: Clon
 
 def test_an_interrupted_create_that_came_to_nothing_is_made_again(clone: Clone) -> None:
     clone.stack("dev", "foundation", "services", "fleet")
-    clone.program("dev", resources(2, seconds=1.5))
+    clone.program("dev", resources(2, seconds=LONG))
     killed_while(clone, "creating")
     subprocess.run(["pulumi", "cancel", "--stack", "dev", "--yes"], env=clone.environment, check=True)
     clone.save("cloud", "dev", {})
@@ -232,7 +237,7 @@ def test_an_interrupted_create_that_came_to_nothing_is_made_again(clone: Clone) 
 
 def test_a_stack_is_never_changed_twice_at_once(clone: Clone) -> None:
     clone.stack("dev", "foundation", "services", "fleet")
-    clone.program("dev", resources(2, seconds=2.0))
+    clone.program("dev", resources(2, seconds=LONG))
     first = clone.start("up", "dev", "--yes", start_new_session=True)
     eventually(lambda: clone.load("state", "dev") and clone.pending("dev"))
     assert f"(process {first.pid}) since" in clone.run("up", "dev", "--yes", code=1)
@@ -241,17 +246,22 @@ def test_a_stack_is_never_changed_twice_at_once(clone: Clone) -> None:
     # The engine it started works on, and still holds the stack.
     assert "is gone, but the engine it started still works" in clone.run("up", "dev", "--yes", code=1)
     for engine in clone.engines():
+        # Two signals that do not merge into one: it ends at once, and in good order.
+        engine.send_signal(signal.SIGINT)
+        engine.send_signal(signal.SIGTERM)
         engine.wait()
+    clone.program("dev", resources(2))
     assert "being changed" not in clone.run("up", "dev", "--yes", "--forget", "all")
 
 
 def test_one_interrupt_lets_operations_end_and_up_again_goes_on(clone: Clone) -> None:
     clone.stack("dev", "foundation", "services", "fleet")
-    clone.program("dev", resources(4, seconds=0.8))
+    # Longer than the interrupt takes on its way to the engine.
+    clone.program("dev", resources(4, seconds=6))
     process = clone.start("up", "dev", "--yes")
     eventually(lambda: clone.load("state", "dev") and clone.pending("dev"))
     process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=30)
+    output, errors = process.communicate(timeout=120)
     assert process.returncode == 130, output + errors
     assert "Interrupted: operations under way may end" in output
     assert "dev  cancelled after 1 created" in output
@@ -265,14 +275,14 @@ def test_one_interrupt_lets_operations_end_and_up_again_goes_on(clone: Clone) ->
 
 def test_a_second_interrupt_does_not_wait(clone: Clone) -> None:
     clone.stack("dev", "foundation", "services", "fleet")
-    clone.program("dev", resources(2, seconds=60))
+    clone.program("dev", resources(2, seconds=LONG))
     process = clone.start("up", "dev", "--yes")
     eventually(lambda: clone.load("state", "dev") and clone.pending("dev"))
     process.send_signal(signal.SIGTERM)
     assert process.stdout is not None
     assert any(line.startswith("Interrupted: ") for line in process.stdout)
     process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=30)
+    output, errors = process.communicate(timeout=120)
     assert process.returncode == 130, output + errors
     assert "dev  cancelled (" in output
     assert clone.pending("dev") == ["creating"]
@@ -302,7 +312,7 @@ def test_events_for_scripts_are_json_lines(clone: Clone) -> None:
     one(clone)
     clone.program("dev", [*resources(4), *[{**each, "name": "bad", "fail": "no such image"} for each in resources(1)]])
     process = clone.start("up", "dev", "--yes", "--json")
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=300)
     events = [json.loads(line) for line in output.splitlines()]
     assert (process.returncode, errors) == (1, "")
     assert [event["event"] for event in events] == ["plan", "began", "step", "fault", "step", "result", "summary"]

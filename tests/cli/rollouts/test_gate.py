@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -167,18 +168,36 @@ def scraped(tmp_path: Path) -> Iterator[tuple[str, Process, Process]]:
             yield url, serving, candidate
 
 
-def _until(url: str, wanted: tuple[float, float]) -> tuple[Observed, Observed]:
-    """What Prometheus says once it has scraped ``wanted`` requests of both, within 20 s."""
-    until = time.monotonic() + 20
+_HISTORY = 8
+"""Seconds of scrapes before the window that a test looks at begins."""
+_BEFORE = 6
+"""Seconds by which that window begins before what it is to see: more than the queries take, and less than _HISTORY."""
+
+
+def _until(
+    url: str, holds: Callable[[Observed, Observed], bool], since: float | None = None
+) -> tuple[Observed, Observed]:
+    """What Prometheus says of the window from ``since`` on (default: 10 minutes) once it ``holds``, within a minute.
+
+    It is asked once more then: what a first question was too early for, a later one of the same round may have seen.
+    """
+    until, held = time.monotonic() + 60, False
     while True:
-        try:
-            found = measure.from_prometheus(url, PAIR, 600)
-            if (round(found[0].requests), round(found[1].requests)) == wanted:
+        window = 600 if since is None else int(time.time() - since) + _BEFORE
+        found: tuple[Observed, Observed] | None = None
+        # A scrape that took too long leaves nothing until the next.
+        with contextlib.suppress(CommandError):
+            found = measure.from_prometheus(url, PAIR, window)
+            if held and holds(*found):
                 return found
-        except CommandError:
-            found = None  # type: ignore[assignment]
+            held = holds(*found)
         assert time.monotonic() < until, found
         time.sleep(0.3)
+
+
+def _requests(serving: float, candidate: float) -> Callable[[Observed, Observed], bool]:
+    """Whether so many requests are seen of both."""
+    return lambda first, second: (round(first.requests), round(second.requests)) == (serving, candidate)
 
 
 def test_prometheus_counts_a_new_version_from_its_first_request_and_first_error(
@@ -188,7 +207,7 @@ def test_prometheus_counts_a_new_version_from_its_first_request_and_first_error(
     # Before the first scrape, and the only errors there are: `increase` alone would say none.
     serving.serve(400, errors=4, refused=9, seconds=0.3)
     candidate.serve(200, errors=8, seconds=1.5)
-    first, second = _until(url, (400, 200))
+    first, second = _until(url, _requests(400, 200))
     assert (first.errors, second.errors) == (4, 8)
     assert first.p95 == pytest.approx(0.25 + 0.25 * 0.95)
     assert second.p95 == pytest.approx(1 + 1.5 * 0.95)
@@ -202,13 +221,12 @@ def test_prometheus_sees_only_the_window(scraped: tuple[str, Process, Process]) 
     url, serving, candidate = scraped
     serving.serve(300, errors=300, seconds=20)
     candidate.serve(300, errors=300, seconds=20)
-    _until(url, (300, 300))
-    time.sleep(4)
+    _until(url, _requests(300, 300))
+    time.sleep(_HISTORY)
     began = time.time()
     for one in (serving, candidate):
         one.serve(200, errors=2)
-    _until(url, (500, 500))
-    both = first, second = measure.from_prometheus(url, PAIR, int(time.time() - began) + 2)
+    both = first, second = _until(url, _requests(200, 200), began)
     assert [(one.requests, one.errors, one.p95) for one in both] == [(200, 2, pytest.approx(0.25 + 0.25 * 0.95))] * 2
     assert judge(first, second, Rule()).passed
 
@@ -217,17 +235,14 @@ def test_prometheus_counts_on_where_a_process_was_started_anew(scraped: tuple[st
     url, serving, candidate = scraped
     for one in (serving, candidate):
         one.serve(100)
-    _until(url, (100, 100))
-    time.sleep(4)
+    _until(url, _requests(100, 100))
+    time.sleep(_HISTORY)
     began = time.time()
     candidate.serve(40)
-    _until(url, (100, 140))
+    _until(url, _requests(100, 140))
     candidate.restart()
     candidate.serve(60, errors=6)
-    until = time.monotonic() + 20
-    while (found := measure.from_prometheus(url, PAIR, int(time.time() - began) + 2)[1]).errors < 6:
-        assert time.monotonic() < until, found
-        time.sleep(0.5)
+    _, found = _until(url, lambda _, candidate: candidate.errors >= 6, began)
     # 40 before and 60 after, by `increase`, which extrapolates to the window's ends: by half at most. Without the 40 it
     # would be 90 at most, with the 100 from before the window 200 at least.
     assert 90 < found.requests < 200
@@ -251,7 +266,7 @@ def test_a_prometheus_without_the_versions_or_away_never_lets_anything_pass(
 
 def test_versions_without_requests_have_no_p95(scraped: tuple[str, Process, Process]) -> None:
     url, _, _ = scraped
-    first, second = _until(url, (0, 0))
+    first, second = _until(url, _requests(0, 0))
     assert first == second == Observed(0, 0, None)
 
 
@@ -272,7 +287,7 @@ def test_the_commands_show_and_obey_what_prometheus_measured(
     promote = ["rollout", "promote", AGENT, "--prometheus", url, "--no-apply"]
     serving.serve(900, errors=0)
     candidate.serve(100, errors=3)
-    _until(url, (900, 100))
+    _until(url, _requests(900, 100))
     assert main(promote) == Exit.FAILED
     said = capsys.readouterr()
     assert "is not promoted, and nothing was changed" in said.err

@@ -92,7 +92,7 @@ def test_a_canary_is_started_measured_and_promoted_where_it_runs(state: Path, co
             NAME,
             f"{NAME}-canary",
         ]
-        gate = ("promote", AGENT, "--gate", "--window", "3s", "--max-p95-ratio", "20", "--min-requests", "20")
+        gate = ("promote", AGENT, "--gate", "--window", "5s", "--max-p95-ratio", "100", "--min-requests", "5")
         begun = committed.file.read_bytes()
         idle = rollout(*gate, code=1)
         assert "too little traffic to judge: the candidate had 0 requests" in idle.stderr
@@ -159,7 +159,7 @@ def test_where_files_cannot_be_put_back_the_reason_stays_and_that_is_said(state:
         thread = threading.Thread(target=answer, daemon=True)
         thread.start()
         refused = fleet(state, "rollout", "start", AGENT, environment={"CATALOG_PATH": str(committed.folder)})
-        thread.join()
+        thread.join(60)
         requests.close()
     assert refused.returncode == 1, refused.stdout + refused.stderr
     assert "nginx does not take the configuration: invalid number of arguments" in refused.stderr
@@ -187,7 +187,7 @@ def test_up_again_takes_an_edited_catalog_over_without_a_failed_request(state: P
             edited.write()
             with rollouts.Load(platform, key, callers=4) as load:
                 said = up(*arguments).stdout
-                load.take()
+                rollouts.settled(load)
                 wait("an answer of the new version", lambda: load.count > 20)
                 after = load.take()
             assert "Starting pool-business" in said

@@ -84,17 +84,19 @@ class Cluster:
                 raise
 
     def remove_all(self, manifests: Iterable[Manifest]) -> None:
-        """Delete the objects, namespaces last, and wait until those are gone: nothing can be made in one that goes."""
+        """Delete the objects, namespaces last, and wait until those and volumes are gone: what goes takes nothing new."""
         ordered = sorted(manifests, key=lambda manifest: manifest["kind"] == "Namespace")
         for manifest in ordered:
             self.delete(path(manifest))
-        going = {manifest["metadata"]["name"] for manifest in ordered if manifest["kind"] == "Namespace"}
-        self.wait("the namespaces are gone", lambda: not going & self._namespaces())
+        for kind in ("Namespace", "PersistentVolume"):
+            going = {manifest["metadata"]["name"] for manifest in ordered if manifest["kind"] == kind}
+            if going:
+                self.wait(f"gone: {kind}", lambda kind=kind, going=going: not going & self._names(kind))
 
-    def _namespaces(self) -> set[str]:
-        return {each["metadata"]["name"] for each in self.get("/api/v1/namespaces")["items"]}
+    def _names(self, kind: str) -> set[str]:
+        return {each["metadata"]["name"] for each in self.get(f"/api/v1/{PLURALS[kind]}")["items"]}
 
-    def wait(self, what: str, done: Callable[[], bool], seconds: float = 180) -> None:
+    def wait(self, what: str, done: Callable[[], bool], seconds: float = 600) -> None:
         """Wait until ``done``; fails with ``what`` after ``seconds``."""
         end = time.monotonic() + seconds
         while not done():

@@ -69,7 +69,7 @@ def kubectl(*arguments: str) -> str:
     if shutil.which("kubectl") is None:
         pytest.skip("kubectl is not installed")
     done = subprocess.run(
-        ["kubectl", "-n", "ai-agents", *arguments], capture_output=True, text=True, check=False, timeout=120
+        ["kubectl", "-n", "ai-agents", *arguments], capture_output=True, text=True, check=False, timeout=240
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -83,6 +83,16 @@ def generations(cluster: Cluster, manifests: list[Manifest]) -> dict[str, str]:
         status_alone = manifest["kind"] in ("Deployment", "HorizontalPodAutoscaler", "PodDisruptionBudget")
         found[path(manifest)] = str(metadata.get("generation") if status_alone else metadata["resourceVersion"])
     return found
+
+
+def settled(cluster: Cluster, *deployments: str) -> None:
+    """Wait until the autoscalers, which begin a quarter of a minute after, have given each its fewest replicas."""
+    for name in deployments:
+        target = f"/apis/apps/v1/namespaces/ai-agents/deployments/{name}"
+        cluster.wait(
+            f"two pods of {name} are available",
+            lambda target=target: (cluster.get(target).get("status") or {}).get("availableReplicas", 0) >= 2,
+        )
 
 
 def answering(cluster: Cluster, service: str) -> set[str]:
@@ -107,18 +117,21 @@ def test_a_blue_green_switch_is_one_selector_and_so_is_switching_back(cluster: C
     green = fleet(registry, rolled_out(new, strategy="blue-green", active="green", previous=old_prompt))
     cluster.apply_all(blue)
     for colour in ("blue", "green"):
-        assert "successfully rolled out" in kubectl("rollout", "status", f"deployment/{NAME}-{colour}", "--timeout=90s")
+        assert "successfully rolled out" in kubectl(
+            "rollout", "status", f"deployment/{NAME}-{colour}", "--timeout=180s"
+        )
     cluster.wait("blue answers", lambda: answering(cluster, NAME) == {f"{NAME}-blue"})
     cluster.wait("green answers tests", lambda: answering(cluster, f"{NAME}-green") == {f"{NAME}-green"})
+    settled(cluster, f"{NAME}-blue", f"{NAME}-green")
     mine = [manifest for manifest in blue if NAME in manifest["metadata"]["name"]]
     before = generations(cluster, mine)
     cluster.apply_all([manifest for manifest in green if NAME in manifest["metadata"]["name"]])
-    cluster.wait("green answers", lambda: answering(cluster, NAME) == {f"{NAME}-green"}, 30)
+    cluster.wait("green answers", lambda: answering(cluster, NAME) == {f"{NAME}-green"})
     after = generations(cluster, mine)
     (service,) = (path(m) for m in mine if m["kind"] == "Service" and m["metadata"]["name"] == NAME)
     assert {target for target in before if before[target] != after[target]} == {service}
     cluster.apply_all(mine)
-    cluster.wait("blue answers again", lambda: answering(cluster, NAME) == {f"{NAME}-blue"}, 30)
+    cluster.wait("blue answers again", lambda: answering(cluster, NAME) == {f"{NAME}-blue"})
     again = generations(cluster, mine)
     assert {target for target in before if after[target] != again[target]} == {service}
 
@@ -128,13 +141,14 @@ def test_a_canary_comes_and_goes_without_touching_what_serves(cluster: Cluster, 
     changes = {"prompt": briefer(agent).prompt.model_dump(mode="json")}
     without = fleet(registry, agent)
     cluster.apply_all(without)
-    kubectl("rollout", "status", "deployment/pool-business", "--timeout=90s")
+    kubectl("rollout", "status", "deployment/pool-business", "--timeout=180s")
+    settled(cluster, "pool-business")
     kept = [manifest for manifest in without if manifest["metadata"]["name"] != "routes-fleet"]
     before = generations(cluster, kept)
     trying = fleet(registry, rolled_out(agent, strategy="canary", candidate=changes))
     cluster.apply_all(trying)
     for name in (NAME, f"{NAME}-canary"):
-        assert "successfully rolled out" in kubectl("rollout", "status", f"deployment/{name}", "--timeout=90s")
+        assert "successfully rolled out" in kubectl("rollout", "status", f"deployment/{name}", "--timeout=180s")
         cluster.wait(f"{name} answers", lambda name=name: answering(cluster, name) == {name})
     assert generations(cluster, kept) == before
 
@@ -142,10 +156,9 @@ def test_a_canary_comes_and_goes_without_touching_what_serves(cluster: Cluster, 
 def test_a_rolling_update_never_has_fewer_ready_pods_than_before(cluster: Cluster, registry: Registry) -> None:
     agent = registry.require(AGENT)
     cluster.apply_all(fleet(registry, agent))
-    kubectl("rollout", "status", "deployment/pool-business", "--timeout=90s")
+    kubectl("rollout", "status", "deployment/pool-business", "--timeout=180s")
     target = "/apis/apps/v1/namespaces/ai-agents/deployments/pool-business"
-    # The autoscaler brings it to its fewest replicas a moment after.
-    cluster.wait("two pods are available", lambda: cluster.get(target)["status"].get("availableReplicas", 0) >= 2, 90)
+    settled(cluster, "pool-business")
     fewest = cluster.get(target)["status"]["availableReplicas"]
     old = cluster.get(target)["metadata"]["generation"]
     cluster.apply_all(fleet(registry, briefer(agent)))
@@ -161,5 +174,5 @@ def test_a_rolling_update_never_has_fewer_ready_pods_than_before(cluster: Cluste
             and status.get("updatedReplicas") == status["replicas"] == status.get("availableReplicas")
         )
 
-    cluster.wait("the new version has taken over", is_done, 90)
+    cluster.wait("the new version has taken over", is_done)
     assert min(seen) >= fewest

@@ -47,11 +47,11 @@ class Gateway:
     def get(self, path: str, **options: Any) -> Answer:
         return request(self.port, "GET", path, **options)
 
-    @property
-    def log(self) -> list[dict[str, Any]]:
-        """The access log's entries; there is at least one, which nginx writes just after its answer was read."""
-        deadline = time.monotonic() + 5
-        while not (text := (self.folder / "access.log").read_text()) and time.monotonic() < deadline:
+    def log(self, count: int = 1) -> list[dict[str, Any]]:
+        """The access log's entries once there are ``count``: nginx writes one just after its answer was read."""
+        deadline = time.monotonic() + 20
+        while (text := (self.folder / "access.log").read_text()).count("\n") < count:
+            assert time.monotonic() < deadline, f"not {count} entries: {text}"
             time.sleep(0.01)
         return [json.loads(line) for line in text.splitlines()]
 
@@ -69,6 +69,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 
 def settings_for(folder: Path, control: str, **changes: Any) -> GatewaySettings:
+    """Settings on a free port. Nothing here takes seconds, so that a timeout is one that a test is about."""
     (port,) = free_ports(1)
     settings = GatewaySettings(
         hosts=("localhost", "127.0.0.1", "api.example.com"),
@@ -81,7 +82,7 @@ def settings_for(folder: Path, control: str, **changes: Any) -> GatewaySettings:
         user=nginx.worker_user(),
         workers=1,
         address_rate=None,
-        timeouts=Timeouts(client=2, connect=1, authorize=1, control=1, answer=1, drain=5),
+        timeouts=Timeouts(client=20, connect=10, authorize=20, control=20, answer=20, drain=20),
     )
     return dataclasses.replace(settings, **changes)
 
@@ -94,11 +95,21 @@ def started(folder: Path, settings: GatewaySettings, routes: list[Route], *, por
     configured = nginx.prepare(folder, settings, routes)
     check(folder, configured)
     at = port or settings.listeners[0].port
-    part = nginx.part(folder, configured, at, needs=frozenset(), stage=0, drain_seconds=5)
+    part = nginx.part(folder, configured, at, needs=frozenset(), stage=0, drain_seconds=20)
     with running(
         dataclasses.replace(part, ready=lambda: http_status(at, "/health") in (200, 400)), folder / "error.log"
     ):
         yield at
+
+
+@contextlib.contextmanager
+def hasty(gateway: Gateway, **seconds: int) -> Iterator[Gateway]:
+    """The gateway once more, with these timeouts and one agent."""
+    folder = gateway.folder / "hasty"
+    timeouts = dataclasses.replace(gateway.settings.timeouts, **seconds)
+    settings = settings_for(folder, gateway.control.address, timeouts=timeouts)
+    with started(folder, settings, [Route("pool-business", ("pooled_agent_001",), gateway.pool.address)]) as port:
+        yield dataclasses.replace(gateway, port=port, folder=folder, settings=settings)
 
 
 def check(folder: Path, configured: Path) -> None:
@@ -128,7 +139,7 @@ def gateway(folder: Path, stubs: tuple[Stub, Stub, Stub, Stub]) -> Iterator[Gate
     """Pooled, dedicated, canary and blue-green routes in front of stubs; changing a stub changes what it answers."""
     control, pool, new, other = stubs
     settings = settings_for(folder, control.address)
-    (closed,) = free_ports(1)
+    (closed,) = free_ports(1, but=(settings.listeners[0].port,))
     routes = [
         Route("pool-business", ("pooled_agent_001", "pooled_agent_002"), pool.address, kept=4),
         Route("dedicated", ("dedicated_agent_003",), other.address),

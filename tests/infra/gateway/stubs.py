@@ -161,7 +161,7 @@ class Answer:
         return error
 
 
-def raw(port: int, request: bytes, *, seconds: float = 5) -> Answer:
+def raw(port: int, request: bytes, *, seconds: float = 60) -> Answer:
     """Send bytes as they are and read one whole answer."""
     with socket.create_connection(("127.0.0.1", port), seconds) as connection:
         connection.sendall(request)

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.infra.gateway.conftest import ALLOWED, Gateway
+from tests.infra.gateway.conftest import ALLOWED, Gateway, hasty
 from tests.infra.gateway.stubs import Answer, raw, request
 
 SECURITY_HEADERS = {
@@ -50,7 +50,7 @@ def test_control_agent_and_caller_see_one_request_id_made_by_the_gateway(gateway
     }
     assert len(ids) == 1
     assert "chosen-by-caller" not in ids
-    assert gateway.log[-1]["client_request_id"] == "chosen-by-caller"
+    assert gateway.log()[-1]["client_request_id"] == "chosen-by-caller"
 
 
 def test_control_is_told_what_is_asked_for_and_gets_no_body(gateway: Gateway) -> None:
@@ -181,8 +181,9 @@ def test_an_authorization_is_asked_for_once_even_when_the_connection_breaks(gate
 
 
 def test_an_authorization_that_takes_too_long_is_503(gateway: Gateway) -> None:
-    gateway.control.delay = 1.5
-    assert_envelope(gateway.execute(), 503, "SERVICE_UNAVAILABLE")
+    gateway.control.delay = 10
+    with hasty(gateway, authorize=1) as impatient:
+        assert_envelope(impatient.execute(), 503, "SERVICE_UNAVAILABLE")
 
 
 def test_an_execution_is_never_repeated(gateway: Gateway) -> None:
@@ -194,8 +195,9 @@ def test_an_execution_is_never_repeated(gateway: Gateway) -> None:
 
 def test_an_agent_that_does_not_answer_is_502_and_a_slow_one_504(gateway: Gateway) -> None:
     assert_envelope(gateway.execute("gone_agent_006"), 502, "BAD_GATEWAY")
-    gateway.pool.delay = 1.5
-    assert_envelope(gateway.execute(), 504, "TIMEOUT")
+    gateway.pool.delay = 10
+    with hasty(gateway, answer=1) as impatient:
+        assert_envelope(impatient.execute(), 504, "TIMEOUT")
 
 
 def test_an_agent_nobody_routes_is_502_for_that_agent_alone(gateway: Gateway) -> None:
@@ -321,7 +323,7 @@ def test_a_malformed_request_gets_the_envelope_too(gateway: Gateway, sent: bytes
 def test_the_access_log_is_json_and_knows_no_secret(gateway: Gateway) -> None:
     gateway.execute(headers={"Authorization": "Bearer sk-secret", "User-Agent": 'quote " and \\ \x01'})
     gateway.get("/api/v1/agents?token=sk-secret")
-    entries = gateway.log
+    entries = gateway.log(2)
     assert entries[0]["agent_id"] == "pooled_agent_001"
     assert (entries[0]["status"], entries[0]["user_id"], entries[0]["path"]) == (
         "200",
@@ -344,7 +346,7 @@ def test_a_streamed_answer_arrives_as_it_is_written(gateway: Gateway) -> None:
         connection, _ = listener.accept()
         connection.recv(65536)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\nfirst")
-        released.wait(5)
+        released.wait(60)
         connection.sendall(b"second")
         connection.close()
 
@@ -360,7 +362,7 @@ def test_a_streamed_answer_arrives_as_it_is_written(gateway: Gateway) -> None:
         started(
             folder, settings, [Route("stream", ("stream_agent_001",), f"127.0.0.1:{listener.getsockname()[1]}")]
         ) as port,
-        socket.create_connection(("127.0.0.1", port), 5) as client,
+        socket.create_connection(("127.0.0.1", port), 60) as client,
     ):
         client.sendall(
             b"POST /agents/stream_agent_001/api/v1/execute HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}"

@@ -33,7 +33,7 @@ def analyzer() -> Iterator[Any]:
     yield analyzer_pb2_grpc.AnalyzerStub(channel)
     channel.close()
     process.terminate()
-    process.wait(10)
+    process.wait(60)
     process.stdout.close()
 
 

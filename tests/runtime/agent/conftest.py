@@ -21,6 +21,7 @@ from pydantic import SecretStr
 from catalog import registry
 from catalog.contract import REDIS_AUDIT_STREAM, Header
 from catalog.schema import AgentSpec
+from runtime import redis as own_redis
 from runtime.agent.app import create_app
 from runtime.audit import Completion
 from runtime.identity import Identity, SigningKeys, generate_key_pair
@@ -30,6 +31,13 @@ from tests.runtime.described import described
 
 AGENT = "business_plan_agent_009"
 OTHER = "market_sizing_agent_016"
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that stands still for a quarter of a second is not an outage of Redis."""
+    monkeypatch.setitem(own_redis.connect.__kwdefaults__, "timeout", 20.0)
+    monkeypatch.setattr("runtime.agent.completions.WAIT_SECONDS", 20.0)
 
 
 @pytest.fixture(scope="session")
@@ -97,7 +105,7 @@ class Agent:
         self.url = url
         self._keys = keys
         self._store = store
-        self.client = httpx2.AsyncClient(base_url=url, timeout=20, event_hooks={"response": [described(app)]})
+        self.client = httpx2.AsyncClient(base_url=url, timeout=60, event_hooks={"response": [described(app)]})
 
     def token(
         self, agent_id: str = AGENT, *, request_id: str = "request-1", user: str = "user-1", event: str = "event-1"
@@ -126,7 +134,7 @@ class Agent:
 
     async def completions(self, count: int = 1) -> list[Completion]:
         """The completions in the stream, once there are ``count``."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while await self._store.xlen(REDIS_AUDIT_STREAM) < count:
                 await asyncio.sleep(0.01)
         return [Completion.from_fields(fields) for _, fields in await self._store.xrange(REDIS_AUDIT_STREAM)]
@@ -152,7 +160,7 @@ def start_agent(
         values: dict[str, Any] = {
             "catalog_path": write_catalog(**(spec or {})), "identity_public_keys": keys.public, "redis_state_url": SecretStr(redis_url),
             "redis_cache_url": SecretStr(redis_cache_url), "anthropic_api_key": SecretStr("sk-ant-test"), "anthropic_base_url": messages_api.url,
-            "execution_timeout_seconds": 10.0,
+            "execution_timeout_seconds": 30.0,
         }  # fmt: skip
         app = create_app(AgentSettings(**{**values, **settings}), model=model_client)
         async with served(app) as url, redis.asyncio.Redis.from_url(redis_url) as store:
@@ -175,7 +183,7 @@ async def served(app: FastAPI) -> AsyncIterator[str]:
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
     task = asyncio.create_task(server.serve())
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not server.started:
                 if task.done():
                     raise RuntimeError("the application did not start")

@@ -22,7 +22,7 @@ async def claude(messages_api: MessagesApi) -> AsyncIterator[ClaudeModel]:
     model = ClaudeModel(
         EnvironmentSecrets({ANTHROPIC_API_KEY: SecretStr("sk-ant-test")}),
         base_url=messages_api.url,
-        timeout=10,
+        timeout=30,
         connections=4,
     )
     yield model
@@ -55,7 +55,7 @@ async def test_a_connection_that_breaks_is_a_502_after_bounded_retries(
     messages_api: MessagesApi, spec: AgentSpec, behaviour: str
 ) -> None:
     secrets = EnvironmentSecrets({ANTHROPIC_API_KEY: SecretStr("sk-ant-test")})
-    model = ClaudeModel(secrets, base_url=messages_api.url, timeout=10, connections=4, max_retries=1)
+    model = ClaudeModel(secrets, base_url=messages_api.url, timeout=30, connections=4, max_retries=1)
     with pytest.raises(ModelError) as caught:
         await model.complete(call(spec, f"behave:{behaviour}"))
     await model.close()
@@ -67,7 +67,7 @@ async def test_nobody_listening_is_a_502(spec: AgentSpec) -> None:
     model = ClaudeModel(
         EnvironmentSecrets({ANTHROPIC_API_KEY: SecretStr("k")}),
         base_url="http://127.0.0.1:1",
-        timeout=10,
+        timeout=30,
         connections=4,
         max_retries=0,
     )
@@ -78,7 +78,7 @@ async def test_nobody_listening_is_a_502(spec: AgentSpec) -> None:
 
 
 async def test_a_missing_secret_is_a_502_and_unready(messages_api: MessagesApi, spec: AgentSpec) -> None:
-    model = ClaudeModel(EnvironmentSecrets({}), base_url=messages_api.url, timeout=10, connections=4)
+    model = ClaudeModel(EnvironmentSecrets({}), base_url=messages_api.url, timeout=30, connections=4)
     with pytest.raises(ModelError) as caught:
         await model.complete(call(spec))
     await model.close()

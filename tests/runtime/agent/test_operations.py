@@ -29,7 +29,7 @@ async def test_an_agent_is_turned_off_in_consul_where_its_process_is_registered(
         async with start_agent(
             consul_http_addr=server.url, serve_agents=(AGENT,), port=8209, advertise_address="127.0.0.1"
         ) as agent:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while not (found := httpx2.get(f"{server.url}/v1/catalog/service/agents").json()):
                     await asyncio.sleep(0.05)
             assert AGENT in found[0]["ServiceTags"]

@@ -52,7 +52,7 @@ def process(log: Path, **settings: object) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def wait_ready(url: str, child: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + 30
+    until = time.monotonic() + 120
     while time.monotonic() < until:
         assert child.poll() is None, "the process ended"
         try:
@@ -60,7 +60,7 @@ def wait_ready(url: str, child: subprocess.Popen[bytes]) -> None:
                 return
         except httpx2.HTTPError:
             time.sleep(0.02)
-    raise AssertionError("not ready in 30 s")
+    raise AssertionError("not ready in 120 s")
 
 
 @pytest.fixture
@@ -84,10 +84,11 @@ def test_sigterm_lets_running_requests_end_refuses_new_ones_and_exits_with_0(
     write_catalog: object,
 ) -> None:
     assert callable(write_catalog)
-    messages_api.delay = 1.5
+    # Long enough to be asked while it drains, and again when nobody listens any more and the request still runs.
+    messages_api.delay = 8
     url = f"http://127.0.0.1:{settings['PORT']}"
     log = tmp_path / "log"
-    with process(log, **settings, CATALOG_PATH=write_catalog(), DRAIN_SECONDS=0.5) as child:
+    with process(log, **settings, CATALOG_PATH=write_catalog(), DRAIN_SECONDS=3) as child:
         wait_ready(url, child)
         token = keys.signing.identity_token(Identity("u", "ann", AGENT, "r-1", "event-1"))
         body = orjson.dumps({"task_description": "Plan"})
@@ -108,6 +109,7 @@ def test_sigterm_lets_running_requests_end_refuses_new_ones_and_exits_with_0(
             stdout=subprocess.PIPE,
         ) as curl:
             while not messages_api.running:
+                assert curl.poll() is None, "curl ended before the model was asked"
                 time.sleep(0.02)
             child.send_signal(signal.SIGTERM)
             statuses = set()
@@ -119,7 +121,7 @@ def test_sigterm_lets_running_requests_end_refuses_new_ones_and_exits_with_0(
                 time.sleep(0.05)
             assert curl.stdout is not None
             answer = orjson.loads(curl.stdout.read())
-        assert child.wait(15) == 0
+        assert child.wait(60) == 0
     assert answer["metadata"]["agent_id"] == AGENT
     # 503 while it drains, then nobody listens; 200 may be seen before the signal arrives.
     assert {503, 0} <= statuses <= {200, 503, 0}
@@ -187,7 +189,7 @@ def test_files_that_are_not_there_are_named_without_a_traceback(keys: Keys) -> N
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=120,
         )
         assert (result.returncode, result.stdout) == (2, "")
         assert problem in result.stderr

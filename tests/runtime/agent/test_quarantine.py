@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -267,7 +267,7 @@ async def test_crashes_of_different_processes_add_up_and_all_of_them_refuse(tmp_
         refusal = another.refusal(EVIL)
         assert refusal is not None
         assert (refusal.status, refusal.code) == (503, "AGENT_QUARANTINED")
-        assert 890 <= (refusal.retry_after or 0) <= 900
+        assert 840 <= (refusal.retry_after or 0) <= 900
         assert another.refusal("a") is None
         assert another.quarantined == (EVIL,)
 
@@ -364,19 +364,24 @@ async def test_suspects_run_one_at_a_time_until_they_survived_and_others_run_bes
     async with process(tmp_path / "journal", redis_url, agents=("a", "b", "free")) as started:
         running: list[str] = []
 
-        async def execute(agent: str, seconds: float) -> None:
+        async def execute(agent: str, work: Awaitable[object]) -> None:
             async with started.execution(agent):
                 running.append(agent)
                 assert sum(each in "ab" for each in running) <= 1
-                await asyncio.sleep(seconds)
+                await work
                 running.remove(agent)
 
-        async with asyncio.timeout(5):
-            long = asyncio.create_task(execute("a", 0.3))
+        async with asyncio.timeout(60):
+            end = asyncio.Event()
+            long = asyncio.create_task(execute("a", end.wait()))
             await asyncio.sleep(0)
-            await asyncio.gather(*(execute("free", 0.05) for _ in range(3)))
-            assert not long.done(), "what nobody suspects did not wait"
-            await asyncio.gather(long, *(execute("b", 0.001) for _ in range(PASSES)))
+            # What nobody suspects does not wait for what only ends after it.
+            await asyncio.gather(*(execute("free", asyncio.sleep(0.05)) for _ in range(3)))
+            assert running == ["a"]
+            others = [asyncio.create_task(execute("b", asyncio.sleep(0.001))) for _ in range(PASSES)]
+            await asyncio.sleep(0.05)
+            end.set()
+            await asyncio.gather(long, *others)
             async with started.execution("b"), started.execution("b"):
                 pass
 
@@ -424,14 +429,12 @@ async def test_a_journal_that_cannot_be_written_is_done_without(tmp_path: Path, 
 
 async def killed(start_agent: StartAgent, messages_api: MessagesApi, *, crash_journal: Path, **settings: Any) -> None:
     """Leave what a process of those settings leaves that is killed while it executes AGENT."""
-    messages_api.delay = 0.3
+    content: list[bytes] = []
+    messages_api.on_arrival["normal"] = lambda: content.append(crash_journal.read_bytes())
     async with start_agent(crash_journal=crash_journal, **settings) as agent:
-        execution = asyncio.create_task(agent.execute())
-        await until(lambda: messages_api.running == 1)
-        content = crash_journal.read_bytes()
-        assert (await execution).status_code == 200
-    messages_api.delay = 0.0
-    crash_journal.write_bytes(content)
+        assert (await agent.execute()).status_code == 200
+    del messages_api.on_arrival["normal"]
+    crash_journal.write_bytes(content[0])
 
 
 @pytest.mark.parametrize(
@@ -459,12 +462,12 @@ async def test_a_version_is_whatever_a_rollout_can_change(
 async def test_callers_of_a_quarantined_agent_and_operators_are_told_and_its_neighbours_serve(
     start_agent: StartAgent, tmp_path: Path, messages_api: MessagesApi
 ) -> None:
-    settings: dict[str, Any] = {"crash_journal": tmp_path / "journal", "service_name": "pool", "quarantine_seconds": 3}
+    settings: dict[str, Any] = {"crash_journal": tmp_path / "journal", "service_name": "pool", "quarantine_seconds": 12}
     await killed(start_agent, messages_api, **settings)
     async with start_agent(**settings, quarantine_strikes=1) as agent:
         answer = await agent.execute()
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "AGENT_QUARANTINED")
-        assert int(answer.headers["Retry-After"]) == answer.json()["error"]["retry_after"] in (1, 2, 3)
+        assert int(answer.headers["Retry-After"]) == answer.json()["error"]["retry_after"] in range(1, 13)
         assert (await agent.execute(agent_id=OTHER)).status_code == 200
         assert (await agent.client.get(f"/agents/{AGENT}/health")).json()["status"] == "quarantined"
         assert (await agent.client.get(f"/agents/{OTHER}/health")).json()["status"] == "healthy"
@@ -477,7 +480,7 @@ async def test_callers_of_a_quarantined_agent_and_operators_are_told_and_its_nei
         async def tried_again() -> bool:
             return (await agent.execute()).status_code == 200
 
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not await tried_again():
                 await asyncio.sleep(0.1)
         await until(
@@ -541,8 +544,13 @@ def test_a_process_of_which_too_much_cannot_be_loaded_does_not_start(
 
 def test_noting_an_execution_costs_microseconds(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal", 256)
-    started = time.perf_counter()
-    for _ in range(10_000):
-        journal.leave(journal.enter(AGENT))
-    assert (time.perf_counter() - started) / 10_000 < 100e-6
+
+    def seconds() -> float:
+        started = time.perf_counter()
+        for _ in range(1_000):
+            journal.leave(journal.enter(AGENT))
+        return (time.perf_counter() - started) / 1_000
+
+    # The quickest of ten: whatever else the machine does, it does not do all the time.
+    assert min(seconds() for _ in range(10)) < 100e-6
     journal.close()

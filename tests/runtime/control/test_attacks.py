@@ -194,7 +194,7 @@ async def test_no_credential_is_logged(control: Control, control_process: Callab
     user = await control.user("ada")
     process = control_process(LOG_LEVEL="DEBUG")
     base = f"http://127.0.0.1:{process.port}"
-    async with httpx2.AsyncClient(base_url=base) as http:
+    async with httpx2.AsyncClient(base_url=base, timeout=60) as http:
         tokens = (await http.post("/auth/login", json={"username": "ada", "password": user["password"]})).json()
         await http.post("/auth/refresh", json={"refresh_token": tokens["refresh_token"]})
         await http.post("/auth/refresh", json={"refresh_token": tokens["refresh_token"]})

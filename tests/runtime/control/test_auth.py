@@ -98,7 +98,7 @@ async def test_failed_logins_are_limited_per_user(control: Control) -> None:
         assert (await control.login("ada", "wrong", **{"X-Real-IP": f"198.51.100.{number}"})).status_code == 401
     answer = await control.login("ada", user["password"], **{"X-Real-IP": "198.51.100.99"})
     assert answer.status_code == 429
-    assert 295 <= error_of(answer)["retry_after"] <= 300
+    assert 200 <= error_of(answer)["retry_after"] <= 300
     assert answer.headers["Retry-After"] == str(error_of(answer)["retry_after"])
     assert control.rows("kind = 'login'")[-1]["status"] == 429
 

@@ -127,7 +127,7 @@ async def test_control_starts_before_the_password_is_there_and_follows_a_rotatio
 
 
 async def _works(control: Control) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         # The first needs the pool, the second the recorder's own connection.
         while (await control.ask("GET", "/api/v1/users")).status_code != 200:
             await asyncio.sleep(0.1)

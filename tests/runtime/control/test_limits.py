@@ -61,7 +61,7 @@ async def test_of_a_burst_over_two_control_processes_exactly_the_limit_is_admitt
         "X-Original-Method": "POST",
         "X-Original-URI": "/agents/business_plan_agent_009/api/v1/execute",
     }
-    async with httpx2.AsyncClient(timeout=30) as http:
+    async with httpx2.AsyncClient(timeout=60) as http:
         answers = await asyncio.gather(
             *(
                 http.get(f"http://127.0.0.1:{ports[number % 2]}/internal/authorize", headers=headers)
@@ -108,10 +108,10 @@ async def test_every_key_of_the_limits_expires(control: Control) -> None:
 
 
 async def test_a_place_is_free_again_when_the_window_has_passed_it(redis_url: str) -> None:
-    redis = connect(SecretStr(redis_url))
+    redis = connect(SecretStr(redis_url), timeout=20)
     script = redis.register_script(
         TAKE
-        + "local count, reset = look(KEYS[1], 2, 100000) if count < 2 then put(KEYS[1], 100000, ARGV[1]) end return {count, string.format('%.0f', reset - now)}"
+        + "local count, reset = look(KEYS[1], 2, 4000000) if count < 2 then put(KEYS[1], 4000000, ARGV[1]) end return {count, string.format('%.0f', reset - now)}"
     )
 
     async def take() -> tuple[int, int]:
@@ -120,11 +120,11 @@ async def test_a_place_is_free_again_when_the_window_has_passed_it(redis_url: st
 
     try:
         assert (await take())[0] == 0
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(2)
         assert (await take())[0] == 1
         count, wait = await take()
         assert count == 2
-        assert 0 < wait <= 60_000  # the first leaves about 50 ms after the second came
+        assert 0 < wait <= 2_000_000  # the first leaves at most two seconds after the second came
         await asyncio.sleep(wait / 1e6)
         assert (await take())[0] == 1
     finally:

@@ -101,7 +101,7 @@ class Pod:
         """Its exit code."""
         assert self.process is not None
         self.process.send_signal(number)
-        return self.process.wait(20)
+        return self.process.wait(60)
 
     def kill(self) -> None:
         if self.process is not None:
@@ -109,7 +109,7 @@ class Pod:
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait(10)
 
-    def until(self, done: Callable[[], Any], what: str, seconds: float = 15) -> None:
+    def until(self, done: Callable[[], Any], what: str, seconds: float = 60) -> None:
         end = time.monotonic() + seconds
         while not done():
             assert self.process is None or self.process.poll() is None, f"serve.sh ended:\n{self.log}"
@@ -117,20 +117,20 @@ class Pod:
             time.sleep(0.02)
 
     def said(self, text: str) -> int:
-        return sum(text in json.loads(line)["message"] for line in self.log.splitlines() if line.startswith("{"))
+        whole = self.log.rpartition("\n")[0].splitlines()
+        return sum(text in json.loads(line)["message"] for line in whole if line.startswith("{"))
 
 
 @pytest.fixture
 def pod(folder: Path, stubs: tuple[Stub, Stub, Stub, Stub]) -> Iterator[Pod]:
     """A pod with TLS and nothing mounted but nginx.conf and a certificate."""
     control = stubs[0]
-    secure = free_ports(2)[1]
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o755)
-    plain = settings_for(folder, control.address, routes=str(folder / "live" / "routes" / "*")).listeners[0]
+    plain, secure = free_ports(2)
     live = folder / "live" / "tls"
     listeners = (
-        plain,
+        Listener(plain, "127.0.0.1"),
         Listener(secure, "127.0.0.1", Certificate(str(live / "tls.crt"), str(live / "tls.key"))),
     )
     settings = settings_for(folder, control.address, routes=str(folder / "live" / "routes" / "*"), listeners=listeners)

@@ -90,7 +90,7 @@ def test_fifteen_hundred_routes_are_taken_over_again_and_again_without_dropping_
 
 def test_a_request_in_progress_outlives_the_reload_that_takes_its_route_away(pod: Pod, stubs: Stubs) -> None:
     _, pool, _, other = stubs
-    pool.delay = 0.8
+    pool.delay = 2
     mount = pod.mount("routes/fleet")
     mount.routes("fleet", Route("a", ("slow_agent_001",), pool.address))
     pod.start()
@@ -181,7 +181,7 @@ def fingerprint(pod: Pod) -> bytes:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with (
-        socket.create_connection(("127.0.0.1", pod.settings.listeners[1].port), 3) as plain,
+        socket.create_connection(("127.0.0.1", pod.settings.listeners[1].port), 60) as plain,
         context.wrap_socket(plain, server_hostname="localhost") as secure,
     ):
         return secure.getpeercert(binary_form=True) or b""
@@ -231,7 +231,7 @@ def test_a_container_killed_in_the_middle_of_a_change_starts_from_the_last_good_
 @pytest.mark.parametrize("number", [15, 3])  # Kubernetes sends SIGTERM, the image's own stop signal is SIGQUIT
 def test_told_to_stop_it_lets_requests_end(pod: Pod, stubs: Stubs, number: int) -> None:
     _, pool, _, _ = stubs
-    pool.delay = 0.8
+    pool.delay = 2
     pod.mount("routes/fleet").routes("fleet", Route("a", ("a_agent_001",), pool.address))
     pod.start()
     answers: list[object] = []
@@ -250,7 +250,7 @@ def test_it_ends_with_nginx(pod: Pod) -> None:
 
     os.kill(master, 9)
     assert pod.process is not None
-    assert pod.process.wait(10) != 0
+    assert pod.process.wait(60) != 0
 
 
 def test_names_are_asked_of_the_pods_own_dns_servers(pod: Pod, stubs: Stubs) -> None:
@@ -291,7 +291,7 @@ def test_the_resolver_is_what_the_pod_itself_uses(pod: Pod, resolv: str, written
         "PATH": os.environ["PATH"], "GATEWAY_SOURCE": str(pod.folder / "source"), "GATEWAY_LIVE": str(pod.folder / "live"),
         "GATEWAY_RESOLV": str(pod.folder / "resolv.conf"), "GATEWAY_NGINX": "true",
     }  # fmt: skip
-    subprocess.run(["/bin/sh", str(SERVE)], env=environment, check=True, timeout=20, capture_output=True)
+    subprocess.run(["/bin/sh", str(SERVE)], env=environment, check=True, timeout=60, capture_output=True)
     text = (pod.folder / "live.conf").read_text()
     assert re.search(r"^ *resolver .*$", text, re.MULTILINE)[0].strip() == written  # type: ignore[index]
 

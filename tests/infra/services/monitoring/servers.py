@@ -33,7 +33,7 @@ def tool(name: str) -> str:
 
 
 @contextmanager
-def running(command: list[str], log: Path, ready: Callable[[], bool], seconds: float = 60) -> Iterator[subprocess.Popen[bytes]]:  # fmt: skip
+def running(command: list[str], log: Path, ready: Callable[[], bool], seconds: float = 120) -> Iterator[subprocess.Popen[bytes]]:  # fmt: skip
     """``command`` started and ready for the length of a with block; ended with it."""
     with log.open("wb") as stream:
         process = subprocess.Popen(command, stdout=stream, stderr=stream, cwd=log.parent, env={"PATH": os.environ["PATH"], "HOME": str(log.parent)})  # fmt: skip
@@ -119,5 +119,5 @@ def loki_server(folder: Path, targets: dict[str, str], groups: list[dict[str, An
     file.write_text(yaml.safe_dump(configuration, sort_keys=False))
     url = f"http://127.0.0.1:{http}"
     command = [binary("loki"), f"-config.file={file}", "-target=all"]
-    with running(command, folder / "loki.log", lambda: httpx.get(f"{url}/ready").status_code == 200, 120):
+    with running(command, folder / "loki.log", lambda: httpx.get(f"{url}/ready").status_code == 200, 240):
         yield url

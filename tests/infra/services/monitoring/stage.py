@@ -1,6 +1,6 @@
 """A real Prometheus and a real Loki that watch the embedded platform at work, and the replayed cluster around it.
 
-Prometheus scrapes the platform's own processes and the replay every second and evaluates our rules; Loki takes
+Prometheus scrapes the platform's own processes and the replay every few seconds and evaluates our rules; Loki takes
 the platform's own logs, labelled as the collector labels them, and its ruler writes what it counts in the
 gateway's log to Prometheus. Labels the operator and the collector would set are set here by hand.
 """
@@ -30,7 +30,8 @@ from tests.infra.services.monitoring import replay
 from tests.infra.services.monitoring.servers import loki_server, prometheus
 
 POOLS = ("business", "technology", "knowledge")
-_SECONDS = 1
+_SECONDS = 3
+"""Between scrapes, and the longest one: a scrape of 500 agents that takes longer reads as 500 agents down."""
 
 
 @dataclass
@@ -40,35 +41,38 @@ class Stage:
     prometheus: str
     loki: str
     platform: Platform
+    settled: float = 0.0
+    """When every recorded number had arrived, seconds since the epoch. The platform idles from then on: what looks back
+    over a minute is asked as of then, however long the tests take."""
 
-    def query(self, expr: str) -> list[Any]:
-        """PromQL's answer now; raises AssertionError with the server's own words for a query it refuses."""
-        return _data(httpx.get(f"{self.prometheus}/api/v1/query", params={"query": expr}, timeout=30))
+    def query(self, expr: str, at: float | None = None) -> list[Any]:
+        """PromQL's answer now or as of ``at``; raises AssertionError with the server's own words for a query it refuses."""
+        parameters = {"query": expr} if at is None else {"query": expr, "time": f"{at}"}
+        return _data(httpx.get(f"{self.prometheus}/api/v1/query", params=parameters, timeout=60))
 
     def query_range(self, expr: str, seconds: int = 60) -> list[Any]:
-        """PromQL's answer over the last ``seconds``."""
-        now = time.time()
-        parameters = {"query": expr, "start": f"{now - seconds}", "end": f"{now}", "step": "5"}
-        return _data(httpx.get(f"{self.prometheus}/api/v1/query_range", params=parameters, timeout=30))
+        """PromQL's answer over the last ``seconds`` before the stage was settled."""
+        parameters = {"query": expr, "start": f"{self.settled - seconds}", "end": f"{self.settled}", "step": "5"}
+        return _data(httpx.get(f"{self.prometheus}/api/v1/query_range", params=parameters, timeout=60))
 
     def logs(self, expr: str, *, instant: bool = False, seconds: int = 600) -> list[Any]:
-        """LogQL's answer now, or over the last ``seconds``."""
-        now = time.time()
+        """LogQL's answer as of when the stage was settled, or over the ``seconds`` before."""
         if instant:
-            return _data(httpx.get(f"{self.loki}/loki/api/v1/query", params={"query": expr}, timeout=30))
+            parameters = {"query": expr, "time": f"{self.settled}"}
+            return _data(httpx.get(f"{self.loki}/loki/api/v1/query", params=parameters, timeout=60))
         parameters = {
             "query": expr,
-            "start": f"{now - seconds:.0f}",
-            "end": f"{now + 1:.0f}",
+            "start": f"{self.settled - seconds:.0f}",
+            "end": f"{self.settled + 1:.0f}",
             "step": "15",
             "limit": "1000",
         }
-        return _data(httpx.get(f"{self.loki}/loki/api/v1/query_range", params=parameters, timeout=30))  # fmt: skip
+        return _data(httpx.get(f"{self.loki}/loki/api/v1/query_range", params=parameters, timeout=60))  # fmt: skip
 
     def rules(self, server: str) -> list[dict[str, Any]]:
         """Every rule of the server with its health and last error."""
         path = "/api/v1/rules" if server == self.prometheus else "/prometheus/api/v1/rules"
-        groups = httpx.get(server + path, timeout=30).json()["data"]["groups"]
+        groups = httpx.get(server + path, timeout=60).json()["data"]["groups"]
         return [rule for group in groups for rule in group["rules"]]
 
 
@@ -99,7 +103,11 @@ def scraping(platform: Platform, replayed: int, rules: Path) -> dict[str, Any]:
     jobs.append(job("exporter", replayed, "/postgres", store="database"))
     jobs += [job("exporter", replayed, f"/redis-{store}", store=store) for store in ("state", "cache")]
     return {
-        "global": {"scrape_interval": f"{_SECONDS}s", "evaluation_interval": f"{_SECONDS}s", "scrape_timeout": "1s"},
+        "global": {
+            "scrape_interval": f"{_SECONDS}s",
+            "evaluation_interval": f"{_SECONDS}s",
+            "scrape_timeout": f"{_SECONDS}s",
+        },
         "rule_files": [str(rules)],
         "scrape_configs": jobs,
     }
@@ -157,7 +165,7 @@ class Shipper(threading.Thread):
     def stop(self) -> None:
         """End, with everything sent."""
         self._over.set()
-        self.join(10)
+        self.join(60)
 
     def _ship(self) -> None:
         streams = []
@@ -176,7 +184,7 @@ class Shipper(threading.Thread):
                 streams.append({"stream": labels | ({"level": level} if level else {}), "values": lines})
                 self.sent += len(lines)
         if streams:
-            answer = httpx.post(self._url, json={"streams": streams}, timeout=10)
+            answer = httpx.post(self._url, json={"streams": streams}, timeout=60)
             if answer.status_code != 204:
                 self.failed = answer.text
 
@@ -212,6 +220,7 @@ def watched(platform: Platform, folder: Path) -> Iterator[Stage]:
         try:
             work(platform)
             _wait_for_everything(stage, shipper)
+            stage.settled = time.time()
             yield stage
         finally:
             shipper.stop()
@@ -219,7 +228,7 @@ def watched(platform: Platform, folder: Path) -> Iterator[Stage]:
 
 def _wait_for_everything(stage: Stage, shipper: Shipper) -> None:
     wanted = [rule["record"] for group in (*recording_groups(), *log_rules.groups()) for rule in group["rules"]]
-    until = time.monotonic() + 90
+    until = time.monotonic() + 300
     while missing := [record for record in wanted if not stage.query(record)]:
         assert time.monotonic() < until, f"never recorded: {missing}; shipped {shipper.sent} lines {shipper.failed}"
         time.sleep(1)

@@ -91,7 +91,7 @@ def exporter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def _probed(exporter: str, target: str) -> dict[str, float]:
     """What a probe says, asked as the operator makes Prometheus ask for it."""
     module = prober.probe(parse(EXISTING))["spec"]["module"]
-    text = httpx.get(f"{exporter}/probe", params={"module": module, "target": target}, timeout=15).text
+    text = httpx.get(f"{exporter}/probe", params={"module": module, "target": target}, timeout=60).text
     return {name: float(value) for name, value in re.findall(r"^(probe_\w+) (\S+)$", text, re.MULTILINE)}
 
 

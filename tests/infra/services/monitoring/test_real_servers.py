@@ -75,7 +75,7 @@ def test_a_panel_shows_data(
     if panel.source == "loki":
         result = stage.logs(expr, instant=panel.instant)
     else:
-        result = stage.query(expr) if panel.instant else stage.query_range(expr)
+        result = stage.query(expr, stage.settled) if panel.instant else stage.query_range(expr)
     count = sum(len(stream["values"]) for stream in result) if panel.kind == "logs" else len(result)
     with capsys.disabled():
         print(f"\n{count:5} {'lines ' if panel.kind == 'logs' else 'series'} {dashboard.title} / {panel.title}: {' '.join(expr.split())}")  # fmt: skip
@@ -139,9 +139,9 @@ def test_a_pool_whose_only_process_hangs_is_every_one_of_its_agents_down(stage: 
     pending = 'count(ALERTS{alertname="AgentDown", reason="not_served", pool="technology"})'
     os.kill(pid, signal.SIGSTOP)
     try:
-        wait("AgentDown for all of the pool", lambda: [entry["value"][1] for entry in stage.query(pending)] == [str(served)])  # fmt: skip
+        wait("AgentDown for all of the pool", lambda: [entry["value"][1] for entry in stage.query(pending)] == [str(served)], 90)  # fmt: skip
         assert stage.query('ALERTS{alertname="AgentDown", pool!="technology"}') == []
     finally:
         os.kill(pid, signal.SIGCONT)
-    wait("the end of AgentDown", lambda: stage.query(pending) == [])
+    wait("the end of AgentDown", lambda: stage.query(pending) == [], 90)
     assert served >= 400

@@ -45,7 +45,7 @@ class Node:
             self.process.wait()
             self.process = None
 
-    def wait(self, ready: Any, seconds: float = 60) -> None:
+    def wait(self, ready: Any, seconds: float = 180) -> None:
         end = time.monotonic() + seconds
         while True:
             try:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from infra.services.jobs.stores import KubernetesSecret
+from infra.services.jobs.web import CallError
 from tests.infra.services.kubernetes import AUDIENCE_OF_THE_API, Kubernetes, RealKubernetes
 from tests.infra.services.vault.cluster import Cluster, raft
 from tests.infra.services.vault.conftest import Pod, admin
@@ -51,6 +53,17 @@ def test_a_secret_of_another_shape_is_refused_without_being_shown(vault: Cluster
     assert (code, "no JSON object with username and password" in said, "hunter2" in said) == (1, True, False)
 
 
+def _may_read(store: KubernetesSecret) -> bool:
+    """Whether the API server follows the role by now: it learns of a binding by a watch of its own."""
+    try:
+        store.read()
+    except CallError as error:
+        if error.status == 403:
+            return False
+        raise
+    return True
+
+
 @pytest.mark.cluster
 @pytest.mark.skipif(not os.environ.get("KUBECONFIG"), reason="KUBECONFIG does not point at a disposable cluster")
 def test_recovery_keys_lie_in_a_kubernetes_secret_its_account_may_touch(api: Kubernetes, tmp_path: Path) -> None:
@@ -71,6 +84,10 @@ def test_recovery_keys_lie_in_a_kubernetes_secret_its_account_may_touch(api: Kub
     api.core.create_namespaced_secret("vault", {"metadata": {"name": name}})
     try:
         store = KubernetesSecret(f"vault/{name}/document", api.host, tmp_path)
+        deadline = time.monotonic() + 60
+        while not _may_read(store):
+            assert time.monotonic() < deadline, "the role is not in force"
+            time.sleep(0.1)
         assert store.read() is None
         store.write("keys")
         assert store.read() == "keys"
