@@ -32,7 +32,14 @@ settings.load_profile("patient")
 
 
 def pytest_configure() -> None:
-    """A run that is terminated (timeout, a cancelled job) stops its servers as one that ends by itself does."""
+    """A run that is terminated (timeout, a cancelled job) stops its servers as one that ends by itself does.
+
+    A shell's background job begins with SIGINT and SIGQUIT ignored, and so would every process that tests start and
+    then tell to stop.
+    """
+    for number, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, default)
 
     def terminated(*_: object) -> None:
         pytest.exit("terminated", returncode=143)
