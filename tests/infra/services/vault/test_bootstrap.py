@@ -46,6 +46,18 @@ def login(vault: Cluster, pod: Pod, role: str, namespace: str, account: str, aud
     return client
 
 
+def test_a_leader_that_was_just_lost_is_waited_out(vault: Cluster, pod: Pod) -> None:
+    assert pod.bootstrap(vault.url).returncode == 0
+    first, second, _ = vault.nodes
+    with_rights = admin(vault, pod)
+    # Those that join vote some seconds after, and then two of three go on without the third.
+    second.wait(lambda: sum(peer["voter"] for peer in vault.peers(with_rights.token)) == 3)
+    first.stop()
+    # For some seconds the others name a leader that is gone.
+    again = pod.bootstrap(second.url)
+    assert again.returncode == 0, again.stderr
+
+
 def test_twice_in_a_row_changes_nothing_and_leaves_no_root_token(vault: Cluster, pod: Pod) -> None:
     first = pod.bootstrap(vault.url)
     assert first.returncode == 0, first.stderr
