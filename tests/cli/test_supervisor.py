@@ -13,6 +13,7 @@ import pytest
 
 from cli.local.part import Part, PartError
 from cli.local.supervisor import Supervisor, Task
+from tests.e2e.platform import has_ended
 
 PATH = {"PATH": "/usr/bin:/bin"}
 
@@ -49,14 +50,6 @@ def until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
-
-
-def has_ended(process: psutil.Process) -> bool:
-    """Whether nothing of it runs; whoever inherited it may not have taken note yet."""
-    try:
-        return bool(process.status() == psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return True
 
 
 def test_parts_start_when_what_they_need_is_ready(watched: Watched) -> None:
@@ -110,7 +103,7 @@ def test_what_a_crashed_part_left_in_its_group_is_killed_before_it_comes_back(wa
     until(lambda: bool(psutil.Process(watched.pid("master")).children()))
     (worker,) = psutil.Process(watched.pid("master")).children()
     os.kill(watched.pid("master"), signal.SIGKILL)
-    until(lambda: has_ended(worker))
+    until(lambda: has_ended(worker.pid))
 
 
 def test_stages_stop_from_the_highest_and_nothing_starts_again(watched: Watched, tmp_path: Path) -> None:

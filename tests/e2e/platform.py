@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import random
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,13 +18,12 @@ from typing import Any
 import httpx2 as httpx
 import psutil
 
-from cli.local.part import LOOPBACK
+from cli.local.part import free_ports
 from cli.local.postgres import places
 from cli.local.state import StateError, open_state
 
 ROOT = Path(__file__).parents[2]
 AGENT = "business_plan_agent_009"
-_GATEWAY_PORTS = range(30_000, 32_000)
 _START_SECONDS = 180.0
 
 
@@ -37,22 +34,6 @@ def fleet(
     return subprocess.run(
         [sys.executable, "-m", "cli", *arguments], cwd=ROOT, env=clean({"FLEET_STATE": str(folder), **(environment or {})}), capture_output=True, text=True, check=False, **options
     )  # fmt: skip
-
-
-def gateway_ports() -> tuple[int, int]:
-    """Free ports for HTTP and HTTPS, of which none can be chosen for a part: nginx, which starts last, takes its own."""
-    held: list[socket.socket] = []
-    with contextlib.ExitStack() as stack:
-        for port in random.sample(_GATEWAY_PORTS, len(_GATEWAY_PORTS)):
-            listener = stack.enter_context(socket.socket())
-            with contextlib.suppress(OSError):
-                listener.bind((LOOPBACK, port))
-                listener.listen()
-                held.append(listener)
-            if len(held) == 2:
-                break
-        first, second = (listener.getsockname()[1] for listener in held)
-        return first, second
 
 
 def has_ended(pid: int) -> bool:
@@ -156,7 +137,7 @@ def wait(what: str, condition: Callable[[], bool], seconds: float = 90.0) -> Non
 @contextlib.contextmanager
 def started(folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[Platform]:
     """`fleet up` in the foreground, everything ready; ended, if it still runs, with the block."""
-    port, tls_port = gateway_ports()
+    port, tls_port = free_ports(2)
     output = folder.with_name(f"{folder.name}-{port}.out")
     with output.open("wb") as file:
         process = subprocess.Popen(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import operator
 import threading
 from collections import Counter
 from collections.abc import Mapping
@@ -115,16 +116,17 @@ class Load:
         with self._lock:
             return self.answered.total()
 
-    @property
-    def begun(self) -> tuple[int, ...]:
-        """How many requests each caller has begun: where it is more than it was, every answer of before is counted."""
-        return tuple(self._begun)
-
     def take(self) -> Counter[str]:
         """The answers since the last time."""
         with self._lock:
             taken, self.answered = self.answered, Counter()
         return taken
+
+    def settle(self) -> None:
+        """Let the answers pass to requests sent before now: each caller has begun another once they are counted."""
+        before = list(self._begun)
+        wait("the callers' next requests", lambda: all(map(operator.gt, self._begun, before)))
+        self.take()
 
     def _call(self, caller: int) -> None:
         number = caller
@@ -146,13 +148,6 @@ class Load:
                         self.failures.append(problem)
                     else:
                         self.answered[version] += 1
-
-
-def settled(load: Load) -> None:
-    """Wait until all answers to requests that were sent before now are counted, and let them pass."""
-    before = load.begun
-    wait("the callers' next requests", lambda: all(now > then for now, then in zip(load.begun, before, strict=True)))
-    load.take()
 
 
 def execute(client: httpx.Client, agent: str, **headers: str) -> httpx.Response:

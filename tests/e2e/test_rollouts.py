@@ -20,19 +20,7 @@ from cli.local.apply import Applied, apply
 from cli.local.state import open_state
 from tests.e2e.conftest import fresh_folder
 from tests.e2e.platform import AGENT, Platform, fleet, has_ended, started, wait
-from tests.e2e.rollouts import (
-    AGENTS,
-    APART,
-    OTHER,
-    POOL,
-    Catalog,
-    Load,
-    execute,
-    is_plausible,
-    prompt,
-    settled,
-    version_of,
-)
+from tests.e2e.rollouts import AGENTS, APART, OTHER, POOL, Catalog, Load, execute, is_plausible, prompt, version_of
 from tests.messages_api import serving
 
 CANARY, BLUE, GREEN = f"{POOL}-canary", f"{POOL}-blue", f"{POOL}-green"
@@ -92,7 +80,7 @@ def passed(load: Load, count: int = 60) -> None:
 
 def asked(load: Load) -> set[str]:
     """Versions that answer requests sent from now on; answers to those that were on their way are let pass."""
-    settled(load)
+    load.settle()
     passed(load)
     return set(load.take())
 
@@ -116,7 +104,7 @@ def by_header(platform: Platform, key: str, count: int = 20, agent: str = AGENT)
 
 def share_of(load: Load, version: str) -> tuple[int, int]:
     """How many of at least MEASURED requests the version answered."""
-    settled(load)
+    load.settle()
     passed(load, MEASURED)
     taken = load.take()
     return taken[version], taken.total()

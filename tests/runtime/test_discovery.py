@@ -43,7 +43,7 @@ async def eventually(condition: Callable[[], Awaitable[object]]) -> None:
             await asyncio.sleep(0.05)
 
 
-@asynccontextmanager
+@pytest.fixture
 async def healthy() -> AsyncIterator[int]:
     """A process that answers Consul's check, which may come at any moment after the registration; its port."""
 
@@ -57,17 +57,12 @@ async def healthy() -> AsyncIterator[int]:
         yield listening.sockets[0].getsockname()[1]
 
 
-async def test_a_process_registers_itself_with_a_health_check_and_leaves_no_trace(server: Server) -> None:
-    async with healthy() as port:
-        await _registers(server, port)
-
-
-async def _registers(server: Server, port: int) -> None:
+async def test_a_process_registers_itself_with_a_health_check_and_leaves_no_trace(server: Server, healthy: int) -> None:
     settings = AgentSettings(
         identity_public_keys=Path("keys.pem"),
         consul_http_addr=server.url.removeprefix("http://"),
         advertise_address="127.0.0.1",
-        port=port,
+        port=healthy,
     )
     registration = Registration.from_settings(settings, service="agents", tags=["business_plan_agent_009"])
     assert registration is not None
@@ -76,7 +71,7 @@ async def _registers(server: Server, port: int) -> None:
         (entry,) = await entries(server)
         assert (entry["ServiceAddress"], entry["ServicePort"], entry["ServiceTags"]) == (
             "127.0.0.1",
-            port,
+            healthy,
             ["business_plan_agent_009"],
         )
         async with httpx2.AsyncClient() as client:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import subprocess
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from cli.local import nginx
 from cli.local.part import running
 from infra.gateway.config import GatewaySettings
 from infra.gateway.routes import Route
+from tests.e2e.platform import has_ended
 from tests.infra.gateway.conftest import folder, settings_for  # noqa: F401 (a fixture)
 
 BEFORE, AFTER = (
@@ -40,12 +40,7 @@ def started(folder: Path, settings: GatewaySettings) -> Iterator[subprocess.Pope
 
 def workers(process: subprocess.Popen[bytes]) -> set[int]:
     """Those that run: the master takes note of one that ended a moment later."""
-    found = set()
-    for child in psutil.Process(process.pid).children():
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if child.status() != psutil.STATUS_ZOMBIE:
-                found.add(child.pid)
-    return found
+    return {child.pid for child in psutil.Process(process.pid).children() if not has_ended(child.pid)}
 
 
 def test_only_workers_that_have_read_the_configuration_are_left(

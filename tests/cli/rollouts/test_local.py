@@ -187,7 +187,7 @@ def test_up_again_takes_an_edited_catalog_over_without_a_failed_request(state: P
             edited.write()
             with rollouts.Load(platform, key, callers=4) as load:
                 said = up(*arguments).stdout
-                rollouts.settled(load)
+                load.settle()
                 wait("an answer of the new version", lambda: load.count > 20)
                 after = load.take()
             assert "Starting pool-business" in said

@@ -6,8 +6,7 @@ import dataclasses
 import re
 import ssl
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2 as httpx
@@ -18,6 +17,7 @@ from cli.local import certificate, nginx
 from cli.local.part import free_ports
 from infra.gateway.config import Certificate, GatewayError, GatewaySettings, Listener, render
 from infra.gateway.routes import Candidate, Route, render_routes
+from tests.e2e.platform import wait
 from tests.infra.gateway.conftest import Gateway, check, settings_for, started
 from tests.infra.gateway.stubs import Names, Stub, raw, request
 
@@ -44,13 +44,6 @@ def names() -> Iterator[Names]:
 
 def execute(port: int, agent: str, headers: dict[str, str] | None = None) -> dict[str, object]:
     return request(port, "POST", f"/agents/{agent}/api/v1/execute", headers=headers, body=b"{}").json
-
-
-def until(done: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_a_canary_gets_its_share_and_whoever_asks_for_it(gateway: Gateway) -> None:
@@ -111,9 +104,9 @@ def test_a_service_that_is_taken_away_is_followed_to_its_fallback(
     routes = [Route("a", ("a_agent_001",), f"agent.test:{new.port}", fallback=f"pool.test:{pool.port}")]
     with started(folder, settings, routes) as port:
         # Names of upstream blocks are resolved just after the start, in any order.
-        until(lambda: execute(port, "a_agent_001").get("answered_by") == "new")
+        wait("the answer of new", lambda: execute(port, "a_agent_001").get("answered_by") == "new", 60)
         del names.records["agent.test"]
-        until(lambda: execute(port, "a_agent_001")["answered_by"] == "pool")
+        wait("the answer of pool", lambda: execute(port, "a_agent_001")["answered_by"] == "pool", 60)
 
 
 def test_switching_colours_is_one_changed_address(folder: Path, stubs: tuple[Stub, Stub, Stub, Stub]) -> None:
@@ -129,7 +122,7 @@ def test_switching_colours_is_one_changed_address(folder: Path, stubs: tuple[Stu
             check=True,
             capture_output=True,
         )
-        until(lambda: execute(port, "a_agent_001")["answered_by"] == "new")
+        wait("the answer of new", lambda: execute(port, "a_agent_001")["answered_by"] == "new", 60)
 
 
 def test_fifteen_hundred_dedicated_agents_and_canaries_fit(folder: Path, stubs: tuple[Stub, Stub, Stub, Stub]) -> None:
@@ -174,13 +167,13 @@ def test_names_are_resolved_at_request_time_and_a_missing_one_is_one_agents_502(
     ]
     with started(folder, settings, routes) as port:
         # Names of upstream blocks are resolved just after the start.
-        until(lambda: execute(port, "pooled_agent_001").get("answered_by") == "pool")
+        wait("the answer of pool", lambda: execute(port, "pooled_agent_001").get("answered_by") == "pool", 60)
         for agent in ("dedicated_agent_002", "missing_agent_003"):
             missing = request(port, "POST", f"/agents/{agent}/api/v1/execute", body=b"{}")
             assert (missing.status, missing.error["code"]) == (502, "BAD_GATEWAY")
         assert execute(port, "pooled_agent_001")["answered_by"] == "pool"
         names.records["dedicated.test"] = "127.0.0.1"
-        until(lambda: execute(port, "dedicated_agent_002").get("answered_by") == "other")
+        wait("the answer of other", lambda: execute(port, "dedicated_agent_002").get("answered_by") == "other", 60)
 
 
 def test_an_address_over_its_rate_gets_429_with_the_envelope(

@@ -418,6 +418,7 @@ async def test_metrics_have_exactly_the_specifications_names_and_lines(start_age
         f'agent_enabled{{agent_id="{AGENT}"}} 1.0',
     ):
         assert line in text.splitlines()
+    assert '\nagent_processing_seconds_bucket{le="1.0"} ' in text
 
 
 async def test_the_openapi_document_describes_every_endpoint_with_its_bodies(start_agent: StartAgent) -> None:

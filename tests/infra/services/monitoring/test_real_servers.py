@@ -139,9 +139,9 @@ def test_a_pool_whose_only_process_hangs_is_every_one_of_its_agents_down(stage: 
     pending = 'count(ALERTS{alertname="AgentDown", reason="not_served", pool="technology"})'
     os.kill(pid, signal.SIGSTOP)
     try:
-        wait("AgentDown for all of the pool", lambda: [entry["value"][1] for entry in stage.query(pending)] == [str(served)], 90)  # fmt: skip
+        wait("AgentDown for all of the pool", lambda: [entry["value"][1] for entry in stage.query(pending)] == [str(served)])  # fmt: skip
         assert stage.query('ALERTS{alertname="AgentDown", pool!="technology"}') == []
     finally:
         os.kill(pid, signal.SIGCONT)
-    wait("the end of AgentDown", lambda: stage.query(pending) == [], 90)
+    wait("the end of AgentDown", lambda: stage.query(pending) == [])
     assert served >= 400

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 
 from infra.services.jobs.stores import KubernetesSecret
 from infra.services.jobs.web import CallError
+from tests.e2e.platform import wait
 from tests.infra.services.kubernetes import AUDIENCE_OF_THE_API, Kubernetes, RealKubernetes
 from tests.infra.services.vault.cluster import Cluster, raft
 from tests.infra.services.vault.conftest import Pod, admin
@@ -84,10 +84,7 @@ def test_recovery_keys_lie_in_a_kubernetes_secret_its_account_may_touch(api: Kub
     api.core.create_namespaced_secret("vault", {"metadata": {"name": name}})
     try:
         store = KubernetesSecret(f"vault/{name}/document", api.host, tmp_path)
-        deadline = time.monotonic() + 60
-        while not _may_read(store):
-            assert time.monotonic() < deadline, "the role is not in force"
-            time.sleep(0.1)
+        wait("the role in force", lambda: _may_read(store), 60)
         assert store.read() is None
         store.write("keys")
         assert store.read() == "keys"
